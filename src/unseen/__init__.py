@@ -1,0 +1,80 @@
+"""Out-of-distribution detection and semantic novelty detection.
+
+Everything here is imported when it is first used, so that ``import unseen`` costs no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from unseen.api import audit as audit
+    from unseen.api import encode as encode
+    from unseen.api import fit as fit
+    from unseen.api import info as info
+    from unseen.api import load as load
+    from unseen.api import score as score
+    from unseen.api.demo import demo as demo
+    from unseen.calibration import SplitConformal as SplitConformal
+    from unseen.classifier import OpenSetClassifier as OpenSetClassifier
+    from unseen.data import open_inputs as open_inputs
+    from unseen.detectors.base import Detector as Detector
+    from unseen.detectors.energy import Energy as Energy
+    from unseen.detectors.knn import KNN as KNN
+    from unseen.detectors.mahalanobis import Mahalanobis as Mahalanobis
+    from unseen.detectors.msp import MSP as MSP
+    from unseen.encoders import Encoder as Encoder
+    from unseen.heads.own import Own as Own
+    from unseen.heads.prototypes import Prototypes as Prototypes
+    from unseen.heads.ridge import Ridge as Ridge
+    from unseen.metrics import evaluate as evaluate
+    from unseen.registry import create as create
+    from unseen.signals import Signals as Signals
+    from unseen.signals import Support as Support
+
+_WHERE = {
+    "audit": "unseen.api",
+    "encode": "unseen.api",
+    "fit": "unseen.api",
+    "info": "unseen.api",
+    "load": "unseen.api",
+    "score": "unseen.api",
+    "demo": "unseen.api.demo",
+    "SplitConformal": "unseen.calibration",
+    "OpenSetClassifier": "unseen.classifier",
+    "open_inputs": "unseen.data",
+    "Detector": "unseen.detectors.base",
+    "Energy": "unseen.detectors.energy",
+    "KNN": "unseen.detectors.knn",
+    "Mahalanobis": "unseen.detectors.mahalanobis",
+    "MSP": "unseen.detectors.msp",
+    "Encoder": "unseen.encoders",
+    "Own": "unseen.heads.own",
+    "Prototypes": "unseen.heads.prototypes",
+    "Ridge": "unseen.heads.ridge",
+    "evaluate": "unseen.metrics",
+    "create": "unseen.registry",
+    "Signals": "unseen.signals",
+    "Support": "unseen.signals",
+}
+
+__all__ = [  # noqa: PLE0604 - the names are strings
+    "__version__",
+    *_WHERE,
+]
+
+if not TYPE_CHECKING:  # else the type checker would accept any misspelt name
+
+    def __getattr__(name: str) -> Any:
+        if name not in _WHERE:
+            raise AttributeError(f"module 'unseen' has no attribute {name!r}")
+        value = getattr(importlib.import_module(_WHERE[name]), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

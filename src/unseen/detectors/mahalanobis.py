@@ -1,0 +1,75 @@
+"""Mahalanobis distance to the nearest class mean."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from unseen.detectors.base import Detector
+from unseen.errors import NotEnoughKnown
+from unseen.parts import Paper
+from unseen.signals import Support
+from unseen.statistics import whitener
+
+
+class Mahalanobis(Detector):
+    """An input is known when it is close to some class mean, measured by the spread that classes share.
+
+    ``score(x) = -min_c (f - m_c)' S^-1 (f - m_c)``, with class means ``m_c`` and the pooled within-class
+    covariance ``S`` of the features ``f``.
+
+    Args:
+        floor: ridge added to ``S``, as a share of its mean eigenvalue. It keeps directions that the known
+            never used finite; a pseudo-inverse would drop them, and an unknown living there with them.
+
+    Reads: ``features (N, D)``; labels optional: without them all known inputs are one class.
+    Returns: ``(N,)``, at most 0, squared standard deviations.
+    Raises: NotEnoughKnown, with fewer than two inputs.
+    Cost: ``D^2 + C D`` numbers; a query is one ``D x D`` and one ``D x C`` product for all classes together.
+    Source: Lee, Lee, Lee, Shin, "A Simple Unified Framework for Detecting Out-of-Distribution Samples and
+    Adversarial Attacks", NeurIPS 2018, equations 1 and 2; one layer, no input perturbation.
+
+    >>> known = [[0.0, 1.0], [0.0, -1.0], [1.0, 0.0], [-1.0, 0.0]]
+    >>> round(Mahalanobis(floor=0.0).fit(known).score([[2.0, 0.0]]).item(), 3)
+    -8.0
+    """
+
+    needs = frozenset({"features"})
+    labels = "optional"
+    paper = Paper(
+        "A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks",
+        "Lee, Lee, Lee, Shin",
+        "NeurIPS",
+        2018,
+    )
+    origin: Tensor  # (D,) mean of all known inputs
+    whiten: Tensor  # (D, D): |x @ whiten|^2 is the squared distance
+    means: Tensor  # (C, D) class means, whitened, times -2
+    lengths: Tensor  # (C,) squared lengths of the whitened means
+
+    def __init__(self, floor: float = 1e-6) -> None:
+        super().__init__()
+        self.floor = floor
+        for name in ("origin", "whiten", "means", "lengths"):
+            self.register_buffer(name, torch.empty(0))
+
+    def learn(self, support: Support) -> None:
+        """Factorise the pooled covariance once, in float64; queries only multiply."""
+        moments = support.moments("features")
+        if len(moments) < 2:
+            raise NotEnoughKnown("Mahalanobis needs at least two known inputs to see any spread")
+        whiten = whitener(moments.covariance(), self.floor)
+        origin = moments.grand_mean()
+        means = (moments.mean[moments.count > 0] - origin) @ whiten  # (C, D)
+        precision = next(support.batches("features", size=1))["features"].dtype
+        self.origin = origin.to(precision)
+        self.whiten = whiten.to(precision).contiguous()
+        self.means = (-2 * means).to(precision)
+        self.lengths = (means**2).sum(dim=1).to(precision)
+
+    def forward(self, signals: Mapping[str, Tensor]) -> Tensor:
+        """Negative squared distances ``(B,)``."""
+        white = (signals["features"] - self.origin) @ self.whiten  # (B, D)
+        # |u - m|^2 = |u|^2 + (|m|^2 - 2 u'm): the first part does not depend on the class.
+        nearest = torch.addmm(self.lengths, white, self.means.T).amin(dim=1)  # (B, C) -> (B,)
+        return -((white * white).sum(dim=1) + nearest).clamp_min(0)

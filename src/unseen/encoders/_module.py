@@ -1,0 +1,289 @@
+"""What every encoder with a network shares: normalisation, the linear head found, requests fused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from unseen.data import Preprocess
+from unseen.encoders.base import Encoder
+from unseen.errors import BadInput, DamagedFile, WrongUse
+from unseen.files import fingerprint, to_json
+from unseen.signals import LayerStatistics, LinearHead, Perturbed, Request, key_of
+
+
+class ModuleEncoder(Encoder):
+    """A network on normalised RGB images.
+
+    Features are the input of the network's last linear layer, where its output is that layer's; else the output
+    itself, flattened, and there are no logits.
+    """
+
+    def set_up(
+        self,
+        module: nn.Module,
+        preprocess: Preprocess,
+        mean: Sequence[float],
+        std: Sequence[float],
+        *,
+        head: str | None = None,
+        classes: Sequence[str] | None = None,
+    ) -> None:
+        """Called by a subclass's constructor, once the network has its weights.
+
+        Args:
+            module: takes ``(B, 3, H, W)``, gives one tensor.
+            preprocess: brings an image to the size that the network takes.
+            mean: of each channel, in units of ``[0, 1]``.
+            std: of each channel.
+            head: dotted name of the last linear layer; found by a probe where it is not given.
+            classes: names of the outputs.
+
+        Raises:
+            WrongUse: when the network does not run on such an input, or ``head`` is not its last linear layer.
+        """
+        self._module = module.float().eval().requires_grad_(False)
+        if any(isinstance(layer, nn.Conv2d) for layer in module.modules()):
+            # Same numbers from a fixed shape; about 15 % faster on the CPU.
+            self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._preprocess = preprocess
+        self._mean = torch.tensor(list(mean), dtype=torch.float32).view(1, -1, 1, 1)
+        self._std = torch.tensor(list(std), dtype=torch.float32).view(1, -1, 1, 1)
+        self._device = torch.device("cpu")
+        self._layers = dict(module.named_modules())
+        self._head = self._find_head(head)
+        if self._head is not None:
+            layer = self._layers[self._head]
+            assert isinstance(layer, nn.Linear)
+            bias = layer.bias if layer.bias is not None else layer.weight.new_zeros(layer.out_features)
+            if classes is not None and len(classes) != layer.out_features:
+                raise WrongUse(f"{len(classes)} class names were given for a head of {layer.out_features} outputs")
+            self.classes = tuple(classes) if classes is not None else None
+            self.head = LinearHead(layer.weight.detach().clone(), bias.detach().clone(), self.classes)
+        self._hash = fingerprint(
+            *(part for name, tensor in sorted(module.state_dict().items()) for part in (name, _bytes(tensor)))
+        )
+
+    @property
+    def id(self) -> str:
+        """Name, hash of the weights, preprocessing and normalisation."""
+        shape = to_json(
+            {**self._preprocess.describe(), "mean": self._mean.flatten(), "std": self._std.flatten()},
+            indent=None,
+        )
+        return f"{self._label()}:{self._hash[:16]}:{shape}"
+
+    def _label(self) -> str:
+        return self.name
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """``features``, and ``logits`` where there is a linear head."""
+        return frozenset({"features", "logits"} if self._head is not None else {"features"})
+
+    @property
+    def module(self) -> nn.Module:
+        """Normalisation and network, for pixels in ``[0, 1]``."""
+        return nn.Sequential(_Normalise(self._mean, self._std), self._module)
+
+    def state(self) -> dict[str, Tensor]:
+        """The network's tensors."""
+        return dict(self._module.state_dict())
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move the network.
+
+        Raises:
+            WrongUse: when this build of torch has no such device.
+        """
+        try:
+            self._device = torch.device(device)
+            self._module.to(self._device)
+        except (RuntimeError, AssertionError) as error:
+            raise WrongUse(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+        self._mean, self._std = self._mean.to(self._device), self._std.to(self._device)
+        return self
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """Resized and cropped, uint8 ``(H, W, 3)``."""
+        return self._preprocess(image)
+
+    def answer(self, batch: np.ndarray, wanted: frozenset[str | Request]) -> dict[str, Tensor]:
+        """One pass for features, logits and all layer statistics; gradient requests share their first pass."""
+        other = [
+            key_of(w) for w in wanted if not isinstance(w, (LayerStatistics, Perturbed)) and w not in self.provides
+        ]
+        if other:
+            raise WrongUse(f"{self.name} gives {' and '.join(sorted(self.provides))}, not {', '.join(other)}")
+        x = self._normalised(batch)
+        layers = [w for w in wanted if isinstance(w, LayerStatistics)]
+        found: dict[str, Tensor] = {}
+        with torch.inference_mode():
+            output = self._forward(x, {**{w.layer: None for w in layers}}, found)
+        answers = {"features": found["features"] if self._head is not None else output.flatten(1)}
+        if self._head is not None:
+            answers["logits"] = output
+        answers.update({w.key: _channel_statistics(found[w.layer]) for w in layers})
+        answers.update(self._perturbed(x, [w for w in wanted if isinstance(w, Perturbed)]))
+        return {key: answers[key].float().cpu() for key in map(key_of, wanted)}
+
+    def _normalised(self, batch: np.ndarray) -> Tensor:
+        x = torch.from_numpy(np.ascontiguousarray(batch)).to(self._device)  # (B, H, W, 3) uint8
+        return (x.permute(0, 3, 1, 2).float() / 255 - self._mean) / self._std  # (B, 3, H, W), channels last
+
+    def _forward(self, x: Tensor, layers: Mapping[str, None], found: dict[str, Tensor]) -> Tensor:
+        hooks = []
+        try:
+            for name in layers:
+                if name not in self._layers:
+                    raise WrongUse(
+                        f"the network has no layer {name!r}; it has {', '.join(list(self._layers)[1:6])}, ..."
+                    )
+                hooks.append(self._layers[name].register_forward_hook(_keep_output(found, name)))
+            if self._head is not None:
+                hooks.append(self._layers[self._head].register_forward_pre_hook(_keep_input(found, "features")))
+            output: Tensor = self._module(x)
+            return output
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _perturbed(self, x: Tensor, requests: Sequence[Perturbed]) -> dict[str, Tensor]:
+        if requests and self._head is None:
+            raise WrongUse(f"{self.name} has no logits to perturb the input by: use a network with a classifier")
+        answers: dict[str, Tensor] = {}
+        for temperature in sorted({request.temperature for request in requests}):
+            with torch.enable_grad():
+                start = x.detach().clone().requires_grad_(True)
+                logits = self._module(start) / temperature
+                loss = cross_entropy(logits, logits.argmax(dim=1), reduction="sum")
+                (slope,) = torch.autograd.grad(loss, start)
+            for request in requests:
+                if request.temperature == temperature:
+                    with torch.inference_mode():
+                        answers[request.key] = self._module(x - request.epsilon * slope.sign())
+        return answers
+
+    def _find_head(self, asked: str | None) -> str | None:
+        linear = {name: layer for name, layer in self._layers.items() if isinstance(layer, nn.Linear)}
+        if asked is not None and asked not in linear:
+            raise WrongUse(f"the network has no linear layer {asked!r}; it has {', '.join(linear) or 'none'}")
+        outputs: dict[str, Tensor] = {}
+        hooks = [layer.register_forward_hook(_keep_output(outputs, name)) for name, layer in linear.items()]
+        try:
+            with torch.inference_mode():
+                blank = self.prepare(np.zeros((8, 8, 3), dtype=np.uint8))
+                out = self._module(self._normalised(np.stack([blank, blank])))
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            size = "x".join(str(n) for n in blank.shape[:2])
+            raise WrongUse(f"the network does not run on images of {size}: {str(error).splitlines()[0]}") from error
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if not isinstance(out, Tensor):
+            raise WrongUse(f"the network gives a {type(out).__name__}, not one tensor: wrap it")
+        fitting = [n for n, o in outputs.items() if o.shape == out.shape and torch.equal(o, out) and asked in (None, n)]
+        if asked is not None and not fitting:
+            raise WrongUse(f"the network's output is not that of its layer {asked!r}: name the last linear layer")
+        return fitting[-1] if fitting else None
+
+
+def load_weights(module: nn.Module, weights: str | Path) -> dict[str, str]:
+    """Load a safetensors file into ``module``, half precision raised; returns the file's metadata.
+
+    Raises:
+        BadInput: when there is no such file, or its tensors are not those of the network.
+        DamagedFile: when it is not a whole safetensors file.
+    """
+    path = Path(weights)
+    if not path.is_file():
+        raise BadInput(f"{path}: there is no such weights file")
+    try:
+        tensors = load_file(path)
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        raise DamagedFile(f"{path}: not a whole safetensors file ({error})") from error
+    load_state(module, tensors, str(path))
+    return dict(metadata)
+
+
+def load_state(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Load ``tensors`` into ``module``; counters of batch norm may be absent, nothing else.
+
+    Raises:
+        BadInput: naming the first tensor that is missing, left over or of another shape.
+    """
+    expected = module.state_dict()
+    missing = [n for n in expected if n not in tensors and not n.endswith("num_batches_tracked")]
+    extra = [n for n in tensors if n not in expected]
+    other = [n for n in tensors if n in expected and tensors[n].shape != expected[n].shape]
+    for kind, names in (("lack", missing), ("have an unknown", extra), ("have another shape for", other)):
+        if names:
+            raise BadInput(f"{source}: the weights {kind} {names[0]} ({len(names)} such tensors): another network?")
+    module.load_state_dict(dict(tensors), strict=False)
+
+
+def numbers(value: Any, what: str) -> tuple[float, ...]:
+    """Three floats from three numbers, or from their text with commas.
+
+    Raises:
+        WrongUse: for anything else.
+    """
+    try:
+        parts = tuple(float(v) for v in (value.split(",") if isinstance(value, str) else value))
+    except (TypeError, ValueError) as error:
+        raise WrongUse(f"{what} must be three numbers such as 0.485,0.456,0.406, got {value!r}") from error
+    if len(parts) != 3:
+        raise WrongUse(f"{what} must be three numbers, one a channel, got {value!r}")
+    return parts
+
+
+class _Normalise(nn.Module):
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.clone())
+        self.register_buffer("std", std.clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
+
+
+def _keep_output(into: dict[str, Tensor], name: str) -> Any:
+    def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        into[name] = output
+
+    return hook
+
+
+def _keep_input(into: dict[str, Tensor], name: str) -> Any:
+    def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        into[name] = inputs[0].flatten(1)
+
+    return hook
+
+
+def _channel_statistics(output: Tensor) -> Tensor:
+    """``(B, C, H, W)`` maps or ``(B, P, C)`` tokens or ``(B, C)`` values -> ``(B, 2C)`` means and deviations."""
+    if output.ndim == 4:
+        output = output.flatten(2).transpose(1, 2)
+    elif output.ndim == 2:
+        output = output[:, None]
+    return torch.cat([output.mean(dim=1), output.std(dim=1, correction=0)], dim=1)
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    # Byte view first: numpy has no bfloat16.
+    plain = tensor.detach().cpu().contiguous().flatten()
+    return f"{tuple(tensor.shape)}{tensor.dtype}".encode() + plain.view(torch.uint8).numpy().tobytes()

@@ -1,0 +1,42 @@
+"""The contract of a head: a linear layer from features to the logits of the known classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from unseen.parts import Step
+from unseen.signals import Support
+
+
+class Head(Step):
+    """A head writes `solve`: weight and bias from the support. Column ``i`` is class ``i`` of the support."""
+
+    room = "heads"
+    needs = frozenset({"features"})
+    writes = frozenset({"logits"})
+    labels = "required"
+    weight: Tensor  # (C, D)
+    bias: Tensor  # (C,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.empty(0, 0))
+        self.register_buffer("bias", torch.empty(0))
+
+    def solve(self, support: Support) -> tuple[Tensor, Tensor]:
+        """Weight ``(C, D)`` and bias ``(C,)``, in float64."""
+        raise NotImplementedError
+
+    def learn(self, support: Support) -> None:
+        """Solve in float64, keep in the precision of the features."""
+        weight, bias = self.solve(support)
+        precision = next(support.batches("features", size=1))["features"].dtype
+        self.weight, self.bias = weight.to(precision).contiguous(), bias.to(precision).contiguous()
+
+    def forward(self, signals: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """``{"logits": (B, C)}``."""
+        return {"logits": linear(signals["features"], self.weight, self.bias)}

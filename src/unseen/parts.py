@@ -1,0 +1,201 @@
+"""What every fitted part shares: arguments as given, tensors as state, checks on the way in, ``>>``.
+
+A part is built from plain arguments and learns tensors. Both go to a file and back without any code in
+the file: the registered name says which class, JSON holds the arguments, safetensors the state.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from unseen.errors import BadInput, NotEnoughKnown, NotFitted, WrongUse
+from unseen.registry import create, find
+from unseen.signals import Request, Signals, Support, key_of
+
+Labels = Literal["ignored", "optional", "required", "aligned"]
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where a method comes from; the tables of the docs are made from these records."""
+
+    title: str
+    authors: str
+    venue: str
+    year: int
+
+
+class Part(nn.Module):
+    """A detector, head or shaper: constructor arguments stored as given, and tensors.
+
+    A method declares what it reads and learns from; the public methods are the base's, so that no check is
+    forgotten.
+
+    Attributes:
+        needs: signals and requests that ``forward`` reads (of the instance where options change it).
+        labels: ``"ignored"``; ``"optional"``; ``"required"``; ``"aligned"`` (label ``i`` is column ``i`` of
+            the logits).
+        traits: declared exceptions to the contract, which checks and docs read.
+        grid: short lists of settings that an audit may try on held-out known classes.
+        paper: the source.
+    """
+
+    room: str
+    needs: frozenset[str | Request] = frozenset()
+    labels: Labels = "ignored"
+    traits: frozenset[str] = frozenset()
+    grid: Mapping[str, tuple[Any, ...]] = {}
+    paper: Paper | None = None
+    widths: Tensor  # (len(needs),) row length of each signal, in sorted order; empty until fitted
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("widths", torch.empty(0, dtype=torch.int64))
+        self.eval()
+
+    @property
+    def name(self) -> str:
+        """The registered name: that of the file."""
+        return type(self).__module__.rsplit(".", 1)[-1]
+
+    def arguments(self) -> dict[str, Any]:
+        """Constructor arguments, as given."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def describe(self) -> Any:
+        """Plain JSON from which `rebuild` makes the same part, unfitted."""
+        return {"room": self.room, "name": self.name, "arguments": self.arguments()}
+
+    def expression(self) -> str:
+        """The shortest text from which `unseen.create` makes the same part: defaults are left out."""
+        defaults = {n: p.default for n, p in inspect.signature(type(self)).parameters.items()}
+        given = ", ".join(f"{n}={v!r}" for n, v in self.arguments().items() if v != defaults[n])
+        return f"{self.name}({given})" if given else self.name
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in self.arguments().items())})"
+
+    def reads(self) -> frozenset[str]:
+        """Names under which ``forward`` finds what it needs."""
+        return frozenset(key_of(need) for need in self.needs)
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the part can answer; a part that learns nothing always can."""
+        return len(self.widths) > 0 or not self._learns()
+
+    def _learns(self) -> bool:
+        return type(self).learn is not Part.learn
+
+    def learn(self, support: Support) -> None:
+        """What a method writes: walk ``support.batches(...)`` and register buffers. Nothing by default."""
+
+    def fit(self, known: Any, labels: Any = None, *, head: Any = None) -> Self:
+        """Learn from known inputs.
+
+        Args:
+            known: a `Support`, `Signals`, a mapping of arrays, or one array ``(N, D)`` where one signal is
+                needed; numpy, memory map or torch.
+            labels: N class names or non-negative integers; a `Support` brings its own.
+            head: the model's linear head (`LinearHead`), for methods that read it.
+
+        Raises:
+            WrongUse: a signal or the labels are missing.
+            NotEnoughKnown: fewer inputs or classes than the method needs.
+            BadInput: NaN or infinity, naming signal and row.
+        """
+        needs = sorted(self.reads())
+        support = Support.of(known, labels, head=head, needs=needs)
+        if not len(support):
+            raise NotEnoughKnown(f"{self.expression()} cannot be fitted: there are no known inputs")
+        absent = [need for need in needs if need not in support.signals]
+        if absent:
+            raise WrongUse(self._missing(absent, support.signals.names))
+        if self.labels in ("required", "aligned") and support.labels is None:
+            raise WrongUse(f"{self.name} learns from labels and none were given; choose a detector that ignores them")
+        with torch.no_grad():
+            self.learn(support)
+        self.widths = torch.tensor([support.signals.width(need) for need in needs], dtype=torch.int64)
+        return self
+
+    def prepared(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """``batch`` with exactly the signals needed, in the working precision and on the part's device."""
+        like = next((b for b in self.buffers() if b.is_floating_point()), None)
+        if like is None:
+            return {name: batch[name] for name in self.reads()}
+        return {name: batch[name].to(like) for name in self.reads()}
+
+    def check_ready(self, signals: Signals) -> None:
+        """Raise unless the part is fitted and ``signals`` have the names and widths it was fitted on."""
+        if not self.fitted:
+            raise NotFitted(f"{self.name} is not fitted: call fit(known) first")
+        needs = sorted(self.reads())
+        absent = [need for need in needs if need not in signals]
+        if absent:
+            raise WrongUse(self._missing(absent, signals.names))
+        for need, width in zip(needs, self.widths.tolist(), strict=False):
+            got = signals.width(need)
+            if len(signals) and got != width:
+                raise BadInput(
+                    f"{self.name} was fitted on {width} {need}, these inputs have {got}: "
+                    "were they encoded with another model?"
+                )
+
+    def _missing(self, absent: list[str], there: tuple[str, ...]) -> str:
+        also = "; encode with a model that has a classifier, or put a head before it: ridge >> " + self.name
+        return (
+            f"{self.name} reads {' and '.join(sorted(self.reads()))}, there {'are' if len(there) > 1 else 'is'} only "
+            f"{', '.join(there)}" + (also if "logits" in absent else f": {', '.join(absent)} missing")
+        )
+
+    def size(self) -> int:
+        """Numbers held after fitting: what a file costs, and for linear methods what a query costs."""
+        return sum(b.numel() for b in self.buffers())
+
+    def _load_from_state_dict(self, state: Mapping[str, Tensor], prefix: str, *rest: Any) -> None:
+        # Buffers are empty until fitted and load_state_dict refuses another shape: adopt the file's.
+        for name, held in self._buffers.items():
+            new = state.get(prefix + name)
+            if held is not None and new is not None and (held.shape != new.shape or held.dtype != new.dtype):
+                self._buffers[name] = torch.empty_like(new, device=held.device)
+        super()._load_from_state_dict(state, prefix, *rest)
+
+
+class Step(Part):
+    """A part that maps signals to signals: a head, a shaper, a temperature.
+
+    Attributes:
+        writes: names of the signals that it makes or rewrites.
+    """
+
+    writes: frozenset[str] = frozenset()
+
+    def forward(self, signals: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Signals written, each ``(B, ...)``, from those read."""
+        raise NotImplementedError
+
+    def apply_to(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What `forward` writes, from a batch that may hold more and be of another precision."""
+        written: dict[str, Tensor] = self(self.prepared(batch))
+        return written
+
+
+def rebuild(description: Any) -> Any:
+    """The unfitted part that `Part.describe` described; only registered names are ever looked up.
+
+    Raises:
+        WrongUse: for a name that is not registered or arguments that it does not take.
+    """
+    if isinstance(description, list):
+        first, *rest = [rebuild(item) for item in description]
+        for item in rest:
+            first = first >> item
+        return first
+    find(description["room"], description["name"])
+    return create(description["name"], **description["arguments"])

@@ -1,0 +1,450 @@
+"""Hold out each class of the user's own data in turn, and see which detector notices."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from unseen.classifier import set_aside
+from unseen.data import split
+from unseen.detectors.base import Detector, Pipeline
+from unseen.errors import NotEnoughKnown, WrongUse
+from unseen.metrics import evaluate, holm, mean_interval, paired_difference
+from unseen.registry import create, names
+from unseen.signals import Support
+
+Progress = Callable[[int, int], None]
+FIT_SHARE = 0.6  # of the known rows of a fold; the rest tests
+INNER_CLASSES = 3  # held-out known classes that may choose a setting
+FEWEST_ROWS = 5  # a class with fewer inputs is neither held out nor known in an audit
+FEWEST_CLASSES = 5  # held-out classes below which no winner is claimed
+HEADS = ("own", "ridge", "prototypes")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A pipeline that an audit tries: a detector, after a head where it reads logits."""
+
+    detector: str
+    head: str | None = None
+
+    @property
+    def name(self) -> str:
+        """As an expression."""
+        return f"{self.head} >> {self.detector}" if self.head else self.detector
+
+    def build(self, setting: Mapping[str, Any]) -> Detector:
+        """A fresh, unfitted pipeline with this setting of the detector."""
+        detector: Detector = create(self.detector, **setting)
+        return Pipeline((create(self.head),), detector) if self.head else detector
+
+    def settings(self) -> list[dict[str, Any]]:
+        """The default first, then every other point of the detector's short grid."""
+        default: Detector = create(self.detector)
+        points = [dict(zip(default.grid, values, strict=True)) for values in itertools.product(*default.grid.values())]
+        return [{}, *(p for p in points if p and any(default.arguments()[k] != v for k, v in p.items()))]
+
+
+@dataclass
+class Row:
+    """One candidate over all folds.
+
+    Attributes:
+        auroc: held-out class -> AUROC, repeats averaged; likewise ``ap_unknown`` and ``fpr``.
+        settings: setting chosen in each fold, as text -> how often.
+        fit_seconds: mean of one fit.
+        score_seconds: mean for 1,000 inputs.
+        size: numbers held after a fit.
+    """
+
+    name: str
+    encoder: str
+    auroc: dict[str, float] = field(default_factory=dict)
+    ap_unknown: dict[str, float] = field(default_factory=dict)
+    fpr: dict[str, float] = field(default_factory=dict)
+    settings: dict[str, int] = field(default_factory=dict)
+    fit_seconds: float = 0.0
+    score_seconds: float = 0.0
+    size: int = 0
+
+    def mean(self) -> float:
+        """AUROC averaged over held-out classes."""
+        return float(np.mean(list(self.auroc.values())))
+
+    def to_dict(self, confidence: float) -> dict[str, Any]:
+        """Means over held-out classes and the interval of the AUROC's; fractions."""
+        values = list(self.auroc.values())
+        interval = mean_interval(values, confidence, bounds=(0.0, 1.0)) if len(values) > 1 else (None, None)
+        return {
+            "name": self.name,
+            "encoder": self.encoder,
+            "auroc": self.mean(),
+            "auroc_interval": list(interval),
+            "ap_unknown": float(np.mean(list(self.ap_unknown.values()))),
+            "fpr_at_tpr95": float(np.mean(list(self.fpr.values()))),
+            "fit_seconds": self.fit_seconds,
+            "score_seconds": self.score_seconds,
+            "size": self.size,
+            "settings": self.settings,
+        }
+
+
+@dataclass
+class Audit:
+    """What an audit found.
+
+    Attributes:
+        rows: candidates on the encoding that was asked about, best mean AUROC first.
+        pixels: the same detectors on raw pixels; empty where there was no image.
+        held_out: class -> its number of inputs, in the order of the classes.
+        recommended: ``name``, ``expression`` (what to pass to ``fit``), ``setting``, ``auroc``, ``ties``,
+            ``confident`` and a ``sentence``.
+        warnings: what the reader must know before believing the numbers.
+        not_tried: detector -> why it could not be tried.
+    """
+
+    rows: list[Row]
+    pixels: list[Row]
+    held_out: dict[str, int]
+    recommended: dict[str, Any]
+    warnings: list[str]
+    not_tried: dict[str, str]
+    n: int
+    n_calibration: int
+    repeats: int
+    seed: int
+    confidence: float
+    encoder: str
+    classes: tuple[str, ...]
+    skipped: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON; ``held_out`` is sorted from the worst class of the recommended detector on."""
+        rows = [(row.name, row) for row in self.rows] + [(f"pixels: {row.name}", row) for row in self.pixels]
+        worst = sorted(self.held_out, key=lambda c: self._recommended_row().auroc[c])
+        return {
+            "recommended": self.recommended,
+            "detectors": [row.to_dict(self.confidence) | {"baseline": label != row.name} for label, row in rows],
+            "held_out": [
+                {
+                    "class": name,
+                    "n_unknown": self.held_out[name],
+                    "auroc": {label: row.auroc[name] for label, row in rows},
+                }
+                for name in worst
+            ],
+            "warnings": self.warnings,
+            "not_tried": self.not_tried,
+            "n": self.n,
+            "n_calibration": self.n_calibration,
+            "classes": len(self.classes),
+            "repeats": self.repeats,
+            "seed": self.seed,
+            "confidence": self.confidence,
+            "encoder": self.encoder,
+            "skipped": [{"path": key, "reason": reason} for key, reason in self.skipped],
+            "notes": list(self.notes),
+        }
+
+    def _recommended_row(self) -> Row:
+        return next(row for row in self.rows if row.name == self.recommended["name"])
+
+
+def audit(
+    support: Support,
+    *,
+    detectors: Sequence[str] | None = None,
+    held_out: int | Sequence[str] | None = None,
+    repeats: int = 3,
+    calibration: float = 0.2,
+    confidence: float = 0.95,
+    seed: int = 0,
+    pixels: Support | None = None,
+    progress: Progress | None = None,
+) -> Audit:
+    """Hold out each class in turn, learn the rest, and ask every detector who is new.
+
+    The calibration rows that `OpenSetClassifier.fit` will use are set aside first and never looked at. For each
+    repeat the remaining rows are split 60/40 by class with groups kept whole; for each class, detectors learn the
+    60 % without it (the head is refitted without it) and score the 40 % of the others as known and all rows of the
+    class as unknown. A setting other than the default is chosen on at most three held-out classes of the fit part.
+    The unit of every interval is the held-out class.
+
+    Args:
+        support: labelled known inputs, from one encoding.
+        detectors: registered names to try; all by default.
+        held_out: which classes, or how many (drawn under the seed); all by default.
+        repeats: random splits; they are averaged inside each class.
+        calibration: share of the rows set aside.
+        confidence: of the intervals.
+        seed: of all splits.
+        pixels: the same inputs as raw pixels, for the rows that show when the task is trivial.
+        progress: called with (folds done, folds in all).
+
+    Raises:
+        WrongUse: without labels, with fewer than three classes, or for an unknown class or detector.
+        NotEnoughKnown: when no class has five inputs, or no detector can be fitted.
+    """
+    if support.labels is None:
+        raise WrongUse(
+            "an audit holds out classes and these inputs have no labels; "
+            "`fit` works with detectors that ignore labels, such as knn"
+        )
+    warnings: list[str] = []
+    rest_rows, aside = set_aside(support, calibration, seed)
+    whole = support.take(rest_rows)
+    counts = np.bincount(whole.labels, minlength=len(whole.classes)) if whole.labels is not None else np.zeros(0)
+    for name, count in zip(support.classes, counts.tolist(), strict=True):
+        if count < FEWEST_ROWS:
+            whole = whole.without(name)
+            warnings.append(f"class {name!r} has only {count} inputs besides calibration and takes no part")
+    if len(whole.classes) < 3:
+        raise WrongUse(
+            f"an audit needs at least three classes of {FEWEST_ROWS} inputs or more, here are {len(whole.classes)}: "
+            "one is held out and detectors that read logits need two to know; `fit` works without an audit"
+        )
+    chosen = _chosen_classes(whole.classes, held_out, seed)
+    tried, not_tried = _candidates(whole, detectors)
+    raw = None
+    if pixels is not None:
+        raw = pixels.take(rest_rows)
+        for name in support.classes:
+            if name not in whole.classes:
+                raw = raw.without(name)
+    pixel_candidates = [Candidate(c.detector) for c in tried if c.head is None] if raw is not None else []
+
+    folds = _Folds(chosen, repeats, seed, progress, total=repeats * len(chosen) * (1 + (raw is not None)))
+    rows = folds.run(whole, tried, support.encoder.split(":")[0] or "features", not_tried)
+    raw_rows = folds.run(raw, pixel_candidates, "pixels", {}) if raw is not None else []
+    if not rows:
+        raise NotEnoughKnown("no detector could be fitted: " + "; ".join(f"{n}: {r}" for n, r in not_tried.items()))
+    rows.sort(key=lambda row: -row.mean())
+    raw_rows.sort(key=lambda row: -row.mean())
+
+    recommended = _recommend(rows, whole, tried, seed, confidence)
+    best = next(row for row in rows if row.name == recommended["name"])
+    if support.head is not None and any(row.name.startswith("own ") for row in rows):
+        warnings.append(
+            "this network was trained on the held-out classes: 'own' loses the column of the class, but the features "
+            "have met it, so classes nobody has collected may be harder to notice than these numbers say"
+        )
+    if raw_rows and support.encoder.split(":")[0] != "pixels":
+        warnings.extend(_pixel_warning(best, raw_rows[0]))
+    return Audit(
+        rows=rows,
+        pixels=raw_rows,
+        held_out={name: int(counts[support.classes.index(name)]) for name in chosen},
+        recommended=recommended,
+        warnings=warnings,
+        not_tried=not_tried,
+        n=len(support),
+        n_calibration=len(aside),
+        repeats=repeats,
+        seed=seed,
+        confidence=confidence,
+        encoder=support.encoder,
+        classes=whole.classes,
+        skipped=support.skipped,
+        notes=support.notes,
+    )
+
+
+def recommend_setting(support: Support, candidate: Candidate, seed: int) -> dict[str, Any]:
+    """The setting that notices held-out known classes best; the default where it does as well.
+
+    At most three classes of ``support`` are held out; with fewer than three classes the default that can be fitted.
+    """
+    settings = candidate.settings()
+    if len(settings) == 1:
+        return settings[0]
+    rng = np.random.default_rng([seed, len(support)])
+    inner = sorted(rng.permutation(len(support.classes))[:INNER_CLASSES].tolist()) if len(support.classes) > 2 else []
+    totals: list[float] = []
+    reason: NotEnoughKnown | None = None
+    parts = []
+    fit_rows, test_rows = split(support.labels, support.groups, FIT_SHARE, seed)
+    fit, test = support.take(fit_rows), support.take(test_rows)
+    for code in inner:
+        name = support.classes[code]
+        parts.append((fit.without(name), test.take(_labels(test) != code), support.take(_labels(support) == code)))
+    for setting in settings:
+        try:
+            if not parts:
+                candidate.build(setting).fit(support)
+                totals.append(0.0)
+                continue
+            values = []
+            for known, new, unknown in parts:
+                detector = candidate.build(setting).fit(known)
+                values.append(evaluate(detector.score(new), detector.score(unknown)).auroc)
+            totals.append(float(np.mean(values)))
+        except NotEnoughKnown as error:
+            reason = error
+            totals.append(-1.0)
+    best = int(np.argmax(totals))  # the first of equals, so the default wins a tie
+    if totals[best] < 0 and reason is not None:
+        raise reason
+    return settings[best]
+
+
+class _Folds:
+    """Every class held out in every repeat, for any encoding of the same rows."""
+
+    def __init__(self, classes: Sequence[str], repeats: int, seed: int, progress: Progress | None, total: int) -> None:
+        self.classes, self.repeats, self.seed = classes, repeats, seed
+        self.progress, self.total, self.done = progress, total, 0
+
+    def run(
+        self, support: Support, candidates: Sequence[Candidate], encoder: str, not_tried: dict[str, str]
+    ) -> list[Row]:
+        rows = {candidate.name: Row(candidate.name, encoder) for candidate in candidates}
+        found: dict[str, dict[str, list[tuple[float, float, float]]]] = {c.name: {} for c in candidates}
+        clock: dict[str, list[tuple[float, float]]] = {c.name: [] for c in candidates}
+        for repeat in range(self.repeats):
+            seed = self.seed + 1 + repeat
+            fit_rows, test_rows = split(support.labels, support.groups, FIT_SHARE, seed)
+            fit, test = support.take(fit_rows), support.take(test_rows)
+            fit.moments("features")  # once; each fold takes its class away
+            for name in self.classes:
+                code = support.classes.index(name)
+                known = fit.without(name)
+                new, unknown = test.take(_labels(test) != code), support.take(_labels(support) == code)
+                for candidate in candidates:
+                    if candidate.name not in rows:
+                        continue
+                    try:
+                        setting = recommend_setting(known, candidate, seed)
+                        detector = candidate.build(setting)
+                        start = time.perf_counter()
+                        detector.fit(known)
+                    except NotEnoughKnown as error:
+                        not_tried[candidate.name] = str(error)
+                        del rows[candidate.name]
+                        continue
+                    fitted = time.perf_counter()
+                    scores = detector.score(new), detector.score(unknown)
+                    spent = (time.perf_counter() - fitted) * 1000 / (len(new) + len(unknown))
+                    result = evaluate(*scores)
+                    numbers = (
+                        result.auroc,
+                        result.average_precision(positive="unknown"),
+                        result.fpr_at_tpr(0.95, positive="known", rule="first"),
+                    )
+                    found[candidate.name].setdefault(name, []).append(numbers)
+                    clock[candidate.name].append((fitted - start, spent))
+                    row = rows[candidate.name]
+                    text = ", ".join(f"{k}={v}" for k, v in {**detector.arguments(), **setting}.items())
+                    row.settings[text] = row.settings.get(text, 0) + 1
+                    row.size = max(row.size, detector.size())
+                self.done += 1
+                if self.progress is not None:
+                    self.progress(self.done, self.total)
+        for name, row in rows.items():
+            for held, values in found[name].items():
+                row.auroc[held], row.ap_unknown[held], row.fpr[held] = np.mean(values, axis=0).tolist()
+            row.fit_seconds, row.score_seconds = np.mean(clock[name], axis=0).tolist()
+        return list(rows.values())
+
+
+def _candidates(support: Support, wanted: Sequence[str] | None) -> tuple[list[Candidate], dict[str, str]]:
+    tried: list[Candidate] = []
+    not_tried: dict[str, str] = {}
+    for name in wanted or names("detectors"):
+        detector: Detector = create(name)
+        reads = detector.reads()
+        if reads == {"logits"}:
+            known = set(support.head.classes or ()) if support.head is not None else set()
+            heads = [head for head in HEADS if head != "own" or set(support.classes) <= known]
+            if "features" not in support.signals:
+                not_tried[name] = "reads logits, and without features no head can be refitted for a held-out class"
+                continue
+            tried.extend(Candidate(name, head) for head in heads)
+        elif reads <= set(support.signals.names):
+            tried.append(Candidate(name))
+        else:
+            not_tried[name] = f"reads {', '.join(sorted(reads))}, the encoding has {', '.join(support.signals.names)}"
+    return tried, not_tried
+
+
+def _chosen_classes(classes: tuple[str, ...], held_out: int | Sequence[str] | None, seed: int) -> list[str]:
+    if held_out is None:
+        return list(classes)
+    if isinstance(held_out, int):
+        if held_out < 1:
+            raise WrongUse(f"held_out={held_out}: hold out at least one class")
+        drawn = np.random.default_rng(seed).permutation(len(classes))[:held_out]
+        return [classes[i] for i in sorted(drawn.tolist())]
+    unknown = [name for name in held_out if name not in classes]
+    if unknown:
+        raise WrongUse(f"there is no class {unknown[0]!r} to hold out; there are {', '.join(classes[:10])}")
+    return list(held_out)
+
+
+def _recommend(
+    rows: list[Row], support: Support, tried: Sequence[Candidate], seed: int, confidence: float
+) -> dict[str, Any]:
+    best = rows[0]
+    values = list(best.auroc.values())
+    few = len(values) < FEWEST_CLASSES
+    equal = [best]
+    if len(values) > 1 and len(rows) > 1:
+        p_values = [paired_difference(values, list(row.auroc.values()))["p_value"] for row in rows[1:]]
+        equal += [row for row, p in zip(rows[1:], holm(p_values), strict=True) if p > 1 - confidence]
+    # Numbers held, not seconds: the same choice on every machine, and for these methods what a query costs.
+    pick = best if few else min(equal, key=lambda row: (row.size, -row.mean()))
+    candidate = next(c for c in tried if c.name == pick.name)
+    setting = recommend_setting(support, candidate, seed)
+    ties = [row.name for row in equal if row is not pick]
+    confident = not few and not ties
+    if few:
+        sentence = (
+            f"{pick.name} had the highest mean AUROC ({pick.mean():.3f}), but {len(values)} held-out classes are too "
+            "few to claim a winner."
+        )
+    elif ties:
+        what = "is the cheapest of" if pick is not best or ties else "leads"
+        sentence = (
+            f"Use {pick.name}: mean AUROC {pick.mean():.3f}; it {what} {len(ties) + 1} detectors that "
+            f"{len(values)} held-out classes cannot tell apart ({', '.join(ties)})."
+        )
+    else:
+        sentence = (
+            f"Use {pick.name}: mean AUROC {pick.mean():.3f}, better than every other over {len(values)} "
+            "held-out classes."
+        )
+    return {
+        "name": pick.name,
+        "expression": candidate.build(setting).expression(),
+        "setting": {**create(candidate.detector).arguments(), **setting},
+        "auroc": pick.mean(),
+        "ties": ties,
+        "confident": confident,
+        "sentence": sentence,
+    }
+
+
+def _pixel_warning(best: Row, raw: Row) -> list[str]:
+    values, other = list(best.auroc.values()), list(raw.auroc.values())
+    if best.mean() <= raw.mean():
+        return [
+            f"raw pixels do as well ({raw.name} on pixels: mean AUROC {raw.mean():.3f} against {best.mean():.3f}): "
+            "these classes differ in plain colour or shape, so this audit says little about semantic novelty"
+        ]
+    if len(values) > 1 and paired_difference(values, other)["p_value"] > 0.05:
+        return [
+            f"raw pixels do nearly as well ({raw.name} on pixels: mean AUROC {raw.mean():.3f} against "
+            f"{best.mean():.3f}, a difference that these classes cannot show)"
+        ]
+    return []
+
+
+def _labels(support: Support) -> np.ndarray:
+    if support.labels is None:
+        raise WrongUse("labels are needed")
+    return support.labels

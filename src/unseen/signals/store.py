@@ -1,0 +1,122 @@
+"""The store on disk: what an encoder said, in shards that are whole or absent.
+
+A shard is a fixed number of consecutive rows. It is named by what its rows contain, so that a run that was
+killed, a folder that grew at its end and a ``--limit``ed run all find what is already there. Each signal is one
+``.npy`` file and a small JSON beside it, written after it: a shard without its JSON is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unseen.errors import BadInput
+from unseen.files import fingerprint, replacing, write_json
+
+FORMAT = 1
+
+
+class Shards:
+    """One signal over all shards, read through memory maps: ``(N, ...)``.
+
+    >>> column = Shards([np.zeros((2, 3)), np.ones((1, 3))])
+    >>> column.shape, column[1:3][:, 0].tolist(), column[[2, 0]][:, 0].tolist()
+    ((3, 3), [0.0, 1.0], [1.0, 0.0])
+    """
+
+    def __init__(self, parts: Sequence[np.ndarray]) -> None:
+        self._parts = list(parts)
+        self._starts = np.cumsum([0, *(len(part) for part in parts)])
+        self.dtype = parts[0].dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(N, ...)``."""
+        return (int(self._starts[-1]), *self._parts[0].shape[1:])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        if isinstance(rows, slice):
+            rows = np.arange(*rows.indices(len(self)))
+        rows = np.asarray(rows, dtype=np.int64)
+        out = np.empty((len(rows), *self.shape[1:]), dtype=self.dtype)
+        shard = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(shard):
+            here = shard == number
+            out[here] = self._parts[number][rows[here] - self._starts[number]]
+        return out
+
+
+class Store:
+    """Shards of one encoder below ``folder``.
+
+    Args:
+        folder: the cache; made where it is absent.
+        encoder: id of the encoder with everything that changes its numbers.
+
+    Raises:
+        BadInput: when ``folder`` is a file.
+    """
+
+    def __init__(self, folder: Path, encoder: str) -> None:
+        if folder.exists() and not folder.is_dir():
+            raise BadInput(f"{folder}: the cache must be a folder")
+        self.folder = folder / fingerprint(str(FORMAT), encoder)[:16]
+        self.encoder = encoder
+
+    def shard(self, digests: Sequence[bytes]) -> Path:
+        """The folder of the shard whose rows contain ``digests``."""
+        return self.folder / fingerprint(*digests)[:32]
+
+    def read(self, shard: Path, signal: str, rows: int) -> tuple[np.ndarray, dict[int, str]] | None:
+        """A finished shard as a memory map with its unreadable rows and reasons; None when it must be made.
+
+        A shard whose bytes are not those that were written is treated as absent.
+        """
+        array, marker = self._paths(shard, signal)
+        try:
+            about = json.loads(marker.read_bytes())
+            if about["format"] != FORMAT or about["rows"] != rows or about["sha256"] != _sha256(array):
+                return None
+            held = np.load(array, mmap_mode="r", allow_pickle=False)
+            return held, {int(row): str(reason) for row, reason in about["unreadable"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def write(self, shard: Path, signal: str, values: np.ndarray, unreadable: Mapping[int, str]) -> None:
+        """Write a shard, then its JSON.
+
+        Raises:
+            NoRoom: when the disk is full; what is finished stays.
+        """
+        array, marker = self._paths(shard, signal)
+        # np.save to a file, never through a memory map: on a full disk a map dies of SIGBUS.
+        with replacing(array) as file:
+            np.save(file, values, allow_pickle=False)
+        write_json(
+            marker,
+            {
+                "format": FORMAT,
+                "encoder": self.encoder,
+                "signal": signal,
+                "rows": len(values),
+                "sha256": _sha256(array),
+                "unreadable": {str(row): reason for row, reason in unreadable.items()},
+            },
+        )
+
+    def _paths(self, shard: Path, signal: str) -> tuple[Path, Path]:
+        name = signal if signal.isidentifier() else fingerprint(signal)[:16]
+        return shard / f"{name}.npy", shard / f"{name}.json"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,246 @@
+"""All that is known: signals with labels, class names, keys, groups and the model's own head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unseen.errors import BadInput, WrongUse
+from unseen.signals.signals import BATCH, Signals, Transform
+from unseen.statistics import Moments
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """The last linear layer of a classifier: ``logits = features @ weight.T + bias``.
+
+    Attributes:
+        weight: ``(C, D)``.
+        bias: ``(C,)``.
+        classes: names of the ``C`` outputs in order, where the model tells.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    classes: tuple[str, ...] | None = None
+
+    def select(self, classes: Sequence[str]) -> LinearHead:
+        """The same head with the outputs of ``classes`` only, in that order.
+
+        Raises:
+            WrongUse: when the head does not say what its outputs mean, or has no output for a class.
+        """
+        if self.classes is None:
+            raise WrongUse("the model's head does not name its classes; fit another head, such as ridge")
+        column = {name: i for i, name in enumerate(self.classes)}
+        absent = [name for name in classes if name not in column]
+        if absent:
+            raise WrongUse(
+                f"the model's head knows no class {absent[0]!r} ({len(absent)} of {len(classes)} are missing): "
+                "fit another head, such as ridge"
+            )
+        index = torch.tensor([column[name] for name in classes], dtype=torch.long)
+        return LinearHead(self.weight[index], self.bias[index], tuple(classes))
+
+
+@dataclass(frozen=True)
+class Support:
+    """Known inputs as detectors learn from them.
+
+    Attributes:
+        signals: their signals, N rows.
+        labels: ``(N,)`` int64 codes into ``classes``, or None.
+        classes: class names in the order of the codes.
+        keys: N names (paths, row names) for messages and tables; empty where there are none.
+        groups: ``(N,)`` int64; rows of one group (one video, one patient, exact copies) stay together.
+        head: the model's own linear head, where it has one.
+        encoder: id of the encoder that made the signals.
+        skipped: ``(key, reason)`` of inputs that could not be read and are not among the rows.
+        notes: what was noticed about the inputs, a sentence each.
+    """
+
+    signals: Signals
+    labels: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
+    keys: Sequence[str] = ()
+    groups: np.ndarray | None = None
+    head: LinearHead | None = None
+    encoder: str = ""
+    skipped: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    _moments: dict[str, Moments | Callable[[], Moments]] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        n = len(self.signals)
+        for name, column in (("labels", self.labels), ("groups", self.groups), ("keys", self.keys or None)):
+            if column is not None and len(column) != n:
+                raise BadInput(f"{n:,} inputs came with {len(column):,} {name}")
+        if self.labels is not None and len(self.labels) and int(self.labels.min()) < 0:
+            raise BadInput(f"label of row {int(self.labels.argmin())} is negative: labels are names or integers from 0")
+
+    @classmethod
+    def of(
+        cls,
+        known: Any,
+        labels: Any = None,
+        *,
+        head: LinearHead | None = None,
+        needs: Sequence[str] = ("features",),
+    ) -> Support:
+        """A support from whatever a caller has: a support, signals, a mapping of arrays, or one array.
+
+        Args:
+            known: one bare array ``(N, D)`` stands for the only signal in ``needs``.
+            labels: N class names or non-negative integers.
+            head: the model's linear head.
+            needs: what the caller will read.
+
+        Raises:
+            WrongUse: one bare array where several signals are needed.
+            BadInput: for labels that are missing, negative or not N.
+        """
+        if isinstance(known, Support):
+            return (
+                known
+                if labels is None and head is None
+                else replace(known, head=head or known.head, **({} if labels is None else coded(labels)), _moments={})
+            )
+        return cls(as_signals(known, needs), head=head, **({} if labels is None else coded(labels)))
+
+    def __len__(self) -> int:
+        return len(self.signals)
+
+    def batches(self, *names: str, size: int = BATCH) -> Iterator[dict[str, Tensor]]:
+        """Walk the rows once; each batch has ``names``, and ``labels (B,)`` where there are labels."""
+        start = 0
+        for batch in self.signals.batches(*names, size=size):
+            stop = start + (len(batch[names[0]]) if names else 0)
+            if self.labels is not None:
+                batch["labels"] = torch.from_numpy(self.labels[start:stop])
+            start = stop
+            yield batch
+
+    def gather(self, name: str, transform: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """All rows of one signal, ``(N, ...)``; see `Signals.gather`."""
+        return self.signals.gather(name, transform)
+
+    def moments(self, name: str) -> Moments:
+        """Class moments of one signal (all inputs are one class where there are no labels); kept once made."""
+        held = self._moments.get(name)
+        if held is None:
+            held = Moments.of(self._coded_batches(name), max(1, len(self.classes)))
+        elif not isinstance(held, Moments):
+            held = held()
+        self._moments[name] = held
+        return held
+
+    def _coded_batches(self, name: str) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in self.batches(name):
+            x = batch[name].flatten(1)
+            yield x, batch["labels"] if self.labels is not None else torch.zeros(len(x), dtype=torch.long)
+
+    def take(self, rows: Any) -> Support:
+        """Some rows (indices or a boolean mask), all classes kept."""
+        index = np.asarray(rows)
+        index = np.flatnonzero(index) if index.dtype == bool else index.astype(np.int64)
+        return replace(
+            self,
+            signals=self.signals.take(index),
+            labels=None if self.labels is None else self.labels[index],
+            keys=[self.keys[i] for i in index.tolist()] if self.keys else (),
+            groups=None if self.groups is None else self.groups[index],
+            _moments={},
+        )
+
+    def without(self, name: str) -> Support:
+        """The support that never met the class ``name``: no rows, no code, no column in the head.
+
+        Moments already made are not made again: those of the class's rows are taken away.
+        """
+        if self.labels is None or name not in self.classes:
+            raise WrongUse(f"there is no class {name!r} to leave out")
+        code = self.classes.index(name)
+        left = self.take(self.labels != code)
+        labels = left.labels
+        assert labels is not None
+        classes = tuple(c for c in self.classes if c != name)
+        head = self.head
+        if head is not None and head.classes is not None and name in head.classes:
+            head = head.select([c for c in head.classes if c != name])
+        derived: dict[str, Moments | Callable[[], Moments]] = {
+            signal: _subtraction(self, signal, code) for signal, held in self._moments.items() if held is not None
+        }
+        return replace(left, labels=labels - (labels > code), classes=classes, head=head, _moments=derived)
+
+    def through(self, step: Transform) -> Support:
+        """The support after a fitted step; moments of untouched signals are kept."""
+        kept = {name: held for name, held in self._moments.items() if name not in step.writes}
+        return replace(self, signals=self.signals.through(step), _moments=kept)
+
+
+def _subtraction(whole: Support, signal: str, code: int) -> Callable[[], Moments]:
+    def moments() -> Moments:
+        assert whole.labels is not None
+        part = whole.take(whole.labels == code)
+        keep = torch.tensor([c for c in range(len(whole.classes)) if c != code], dtype=torch.long)
+        rest = whole.moments(signal)
+        return (rest - part.moments(signal) if len(part) else rest).keep(keep)
+
+    return moments
+
+
+def as_signals(value: Any, needs: Sequence[str]) -> Signals:
+    """Signals from signals, a mapping of arrays, or one array that is the only signal needed.
+
+    Raises:
+        WrongUse: one bare array where none or several signals are needed.
+    """
+    if isinstance(value, Signals):
+        return value
+    if isinstance(value, Support):
+        return value.signals
+    if isinstance(value, Mapping):
+        return Signals(value)
+    if len(needs) != 1:
+        raise WrongUse(
+            f"one array was given where {' and '.join(sorted(needs)) or 'no signal'} are needed: "
+            "give a dict of arrays by name"
+        )
+    return Signals({needs[0]: value})
+
+
+def coded(labels: Any) -> dict[str, Any]:
+    """``labels`` (N names or non-negative integers) as int64 codes and the class names in order.
+
+    Integers keep their order as numbers, names as text.
+
+    Raises:
+        BadInput: for a missing, negative or fractional label, naming its row.
+
+    >>> coded(["cat", "dog", "cat"])
+    {'labels': array([0, 1, 0]), 'classes': ('cat', 'dog')}
+    """
+    values = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if values.ndim != 1:
+        raise BadInput(f"labels must be one a row, got an array of shape {values.shape}")
+    if values.dtype.kind == "f":
+        bad = np.flatnonzero(~(np.isfinite(values) & (values == np.floor(values))))
+        if len(bad):
+            raise BadInput(f"label of row {bad[0]} is {values[bad[0]]}: labels are names or integers from 0")
+        values = values.astype(np.int64)
+    if values.dtype.kind in "iub":
+        if len(values) and values.min() < 0:
+            row = int(values.argmin())
+            raise BadInput(f"label of row {row} is {values[row]}: labels are names or integers from 0")
+        names, codes = np.unique(values.astype(np.int64), return_inverse=True)
+        return {"labels": codes.astype(np.int64), "classes": tuple(str(name) for name in names)}
+    texts = ["" if value is None else str(value) for value in values.tolist()]
+    if "" in texts:
+        raise BadInput(f"label of row {texts.index('')} is missing: labels are names or integers from 0")
+    ordered, codes = np.unique(np.array(texts, dtype=object), return_inverse=True)
+    return {"labels": codes.astype(np.int64), "classes": tuple(ordered.tolist())}
