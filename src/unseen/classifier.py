@@ -47,7 +47,7 @@ def set_aside(support: Support, share: float, seed: int) -> tuple[np.ndarray, np
         raise WrongUse(f"calibration={share}: give the share of inputs to set aside, between 0 and 1")
     if len(support) < 2:
         raise NotEnoughKnown(f"{len(support)} known input is too few to set some aside for calibration")
-    return split(support.labels, support.groups, 1 - share, seed)
+    return split(support.labels, support.groups, 1 - share, seed, rows=len(support))
 
 
 @dataclass(frozen=True)

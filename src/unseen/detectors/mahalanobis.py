@@ -44,7 +44,7 @@ class Mahalanobis(Detector):
     )
     origin: Tensor  # (D,) mean of all known inputs
     whiten: Tensor  # (D, D): |x @ whiten|^2 is the squared distance
-    means: Tensor  # (C, D) class means, whitened, times -2
+    means: Tensor  # (C, D) class means, whitened
     lengths: Tensor  # (C,) squared lengths of the whitened means
 
     def __init__(self, floor: float = 1e-6) -> None:
@@ -64,12 +64,13 @@ class Mahalanobis(Detector):
         precision = next(support.batches("features", size=1))["features"].dtype
         self.origin = origin.to(precision)
         self.whiten = whiten.to(precision).contiguous()
-        self.means = (-2 * means).to(precision)
+        self.means = means.to(precision).contiguous()
         self.lengths = (means**2).sum(dim=1).to(precision)
 
     def forward(self, signals: Mapping[str, Tensor]) -> Tensor:
         """Negative squared distances ``(B,)``."""
         white = (signals["features"] - self.origin) @ self.whiten  # (B, D)
-        # |u - m|^2 = |u|^2 + (|m|^2 - 2 u'm): the first part does not depend on the class.
-        nearest = torch.addmm(self.lengths, white, self.means.T).amin(dim=1)  # (B, C) -> (B,)
-        return -((white * white).sum(dim=1) + nearest).clamp_min(0)
+        # |u - m|^2 = |u|^2 + (|m|^2 - 2 u'm), the first part of which no class changes: one product finds the nearest
+        # mean. The distance is then taken by difference, as the sum loses the digits that |u|^2 and |m|^2 share.
+        nearest = torch.addmm(self.lengths, white, self.means.T, alpha=-2).argmin(dim=1)  # (B, C) -> (B,)
+        return -(white - self.means[nearest]).square().sum(dim=1)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from unseen.errors import NotEnoughKnown
 from unseen.parts import Step
 from unseen.signals import Support
 
@@ -33,6 +34,8 @@ class Head(Step):
 
     def learn(self, support: Support) -> None:
         """Solve in float64, keep in the precision of the features."""
+        if len(support.classes) < 2:
+            raise NotEnoughKnown(f"{self.name} tells classes apart and needs two classes, got {len(support.classes)}")
         weight, bias = self.solve(support)
         precision = next(support.batches("features", size=1))["features"].dtype
         self.weight, self.bias = weight.to(precision).contiguous(), bias.to(precision).contiguous()

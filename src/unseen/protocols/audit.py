@@ -268,7 +268,7 @@ def recommend_setting(support: Support, candidate: Candidate, seed: int) -> dict
     totals: list[float] = []
     reason: NotEnoughKnown | None = None
     parts = []
-    fit_rows, test_rows = split(support.labels, support.groups, FIT_SHARE, seed)
+    fit_rows, test_rows = split(support.labels, support.groups, FIT_SHARE, seed, rows=len(support))
     fit, test = support.take(fit_rows), support.take(test_rows)
     for code in inner:
         name = support.classes[code]
@@ -308,7 +308,7 @@ class _Folds:
         clock: dict[str, list[tuple[float, float]]] = {c.name: [] for c in candidates}
         for repeat in range(self.repeats):
             seed = self.seed + 1 + repeat
-            fit_rows, test_rows = split(support.labels, support.groups, FIT_SHARE, seed)
+            fit_rows, test_rows = split(support.labels, support.groups, FIT_SHARE, seed, rows=len(support))
             fit, test = support.take(fit_rows), support.take(test_rows)
             fit.moments("features")  # once; each fold takes its class away
             for name in self.classes:
