@@ -46,9 +46,7 @@ def audit_results(classes=10):
         }
         for name, mean in zip(names, means, strict=True)
     ]
-    detectors.append(
-        detectors[1] | {"name": "knn", "auroc": 0.71, "auroc_interval": [0.66, 0.75], "encoder": "pixels"}
-    )
+    detectors.append(detectors[1] | {"name": "knn", "auroc": 0.71, "auroc_interval": [0.66, 0.75], "encoder": "pixels"})
     return {
         "recommended": {
             "name": "ridge >> energy",
@@ -83,8 +81,7 @@ def score_results(n=240, unseen=31):
         for index, value in enumerate(familiarity)
     ]
     pictures = [
-        record
-        | {"image": thumbnail(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)), "caption": f"rank {rank + 1}"}
+        record | {"image": thumbnail(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)), "caption": f"rank {rank + 1}"}
         for rank, record in enumerate(records[:12])
     ]
     steps = np.linspace(0, 1, 500)
@@ -174,9 +171,7 @@ class Page(HTMLParser):
     def specs(self):
         kept = self.all("script")
         pairs = zip(kept, self.scripts, strict=True)
-        return {
-            attrs["id"]: json.loads(text) for attrs, text in pairs if attrs.get("type") == "application/json"
-        }
+        return {attrs["id"]: json.loads(text) for attrs, text in pairs if attrs.get("type") == "application/json"}
 
 
 def draw(results, folder):
@@ -421,9 +416,7 @@ def test_a_thumbnail_of_another_shape_or_type_is_refused(wrong):
         thumbnail(wrong)
 
 
-@pytest.mark.parametrize(
-    "image", ["not base64!", base64.b64encode(b"<svg onload=alert(1)>").decode(), b"plain"]
-)
+@pytest.mark.parametrize("image", ["not base64!", base64.b64encode(b"<svg onload=alert(1)>").decode(), b"plain"])
 def test_an_image_that_is_none_is_named(image, tmp_path):
     row = {"path": "a.jpg", "verdict": "known", "image": image}
     with pytest.raises(WrongUse, match=r"thumbnail of a\.jpg"):

@@ -7,6 +7,7 @@ import datetime
 import importlib.metadata
 import io
 import json
+import math
 import os
 import platform
 from collections.abc import Callable, Mapping
@@ -29,7 +30,7 @@ from unseen.files import fingerprint, replacing, to_json, write_text
 from unseen.heads.base import Head
 from unseen.parts import rebuild
 from unseen.registry import create, find
-from unseen.signals import Request, Signals, Support, as_signals
+from unseen.signals import Request, Signals, Support
 
 FORMAT = "unseen classifier"
 VERSION = 1
@@ -82,6 +83,10 @@ class Verdicts:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def __repr__(self) -> str:
+        found = int(self.unseen.sum())
+        return f"Verdicts({found:,} of {len(self):,} unseen, alpha={self.alpha:g}, {len(self.skipped):,} skipped)"
+
     def records(self) -> list[dict[str, Any]]:
         """One dict an input: path, verdict, label (None when unseen), nearest class, p-value, familiarity."""
         return [
@@ -118,7 +123,7 @@ class Verdicts:
                 "other_called_unseen": int(self.unseen[~known].sum()),
             }
             right = [t == c for t, c, k in zip(self.truth, self.nearest, known, strict=True) if k]
-            if right and any(name is not None for name in self.nearest):
+            if right and len(self.classes) > 1 and any(name is not None for name in self.nearest):
                 about["labelled"]["accuracy_on_known"] = float(np.mean(right))
         return about
 
@@ -132,7 +137,7 @@ class Verdicts:
         }
 
     def write(self, path: str | os.PathLike[str]) -> Path:
-        """Write the records as CSV, or as one JSON object a line where the name ends in ``.jsonl``."""
+        """Write the records: one JSON object a line where the name ends in ``.jsonl``, else CSV."""
         target, records = Path(path), self.records()
         if target.suffix == ".jsonl":
             return write_text(target, "".join(to_json(record, indent=None) + "\n" for record in records))
@@ -175,14 +180,28 @@ class OpenSetClassifier:
     ) -> None:
         if not 0 < alpha < 1:
             raise WrongUse(f"alpha={alpha}: give the share of known inputs that may be called unseen, between 0 and 1")
+        if not 0 < calibration < 1:
+            raise WrongUse(f"calibration={calibration}: give the share of inputs to set aside, between 0 and 1")
+        if seed < 0:
+            raise WrongUse(f"seed={seed}: give a number from 0")
         self.encoder: Encoder | None = open_encoder(encoder)
         self.encoder_id = self.encoder.id
         self.detector: Detector = create(detector) if isinstance(detector, str) else detector
+        if not isinstance(self.detector, Detector):
+            raise WrongUse(f"{detector!r} is not a detector: put one behind it, such as {detector} >> energy")
         self.alpha, self.calibration, self.seed = alpha, calibration, seed
         self.calibrator = SplitConformal()
         self.head: Head | None = None
         self.classes: tuple[str, ...] = ()
         self.about: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        fitted = f"{len(self.calibrator.scores)} calibration scores" if len(self.calibrator.scores) else "not fitted"
+        classes = f", {len(self.classes)} classes" if self.classes else ""
+        return (
+            f"{type(self).__name__}({short_id(self.encoder_id)} >> {self.detector.expression()}, "
+            f"alpha={self.alpha:g}{classes}, {fitted})"
+        )
 
     def fit(
         self,
@@ -205,11 +224,10 @@ class OpenSetClassifier:
             WrongUse: when the detector reads what the encoder does not give.
         """
         support = self._support(known, labels, cache, progress)
-        rest_rows, aside_rows = set_aside(support, self.calibration, self.seed)
+        rest_rows, aside_rows = self.set_aside(support)
         rest, aside = support.take(rest_rows), support.take(aside_rows)
         self.detector.fit(rest)
         self.calibrator.fit(self.detector.score(aside))
-        self.calibrator.threshold(self.alpha)  # raises when alpha cannot be promised
         self.classes = support.classes if support.labels is not None else ()
         self.head = self._class_head(rest)
         self.about = {
@@ -222,6 +240,22 @@ class OpenSetClassifier:
             "accuracy": self._accuracy(aside),
         }
         return self
+
+    def set_aside(self, support: Support) -> tuple[np.ndarray, np.ndarray]:
+        """Rows to learn from and rows to calibrate on, when the latter are enough to promise ``alpha``.
+
+        Raises:
+            NotEnoughKnown: when they are not; the message says how many are needed.
+        """
+        rest, aside = set_aside(support, self.calibration, self.seed)
+        needed = math.ceil(round(1 / self.alpha, 9)) - 1
+        if len(aside) < needed:
+            raise NotEnoughKnown(
+                f"alpha {self.alpha:g} needs {needed:,} known inputs set aside for calibration; "
+                f"{self.calibration:g} of these {len(support):,} are {len(aside):,}: give about "
+                f"{math.ceil(needed / self.calibration):,} inputs, set a larger share aside, or take a larger alpha"
+            )
+        return rest, aside
 
     def predict(
         self,
@@ -267,12 +301,6 @@ class OpenSetClassifier:
             notes=support.notes,
         )
 
-    def wanted(self) -> frozenset[str | Request]:
-        """What the encoder is asked for: the needs of the detector and of the head that names classes."""
-        return self.detector.needs | (
-            frozenset({"features"}) if self.head is not None or not self.classes else frozenset()
-        )
-
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write everything to one safetensors file: tensors, arguments as JSON, a hash over both; no code.
 
@@ -305,12 +333,8 @@ class OpenSetClassifier:
         )
         # safetensors refuses tensors that share memory or are not contiguous.
         plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        metadata = {
-            "format": FORMAT,
-            "version": str(VERSION),
-            "description": description,
-            "sha256": _content_hash(description, plain),
-        }
+        metadata = {"format": FORMAT, "version": str(VERSION), "description": description}
+        metadata["sha256"] = _content_hash(metadata, plain)
         with replacing(path) as file:
             file.write(to_safetensors(plain, metadata))
         return Path(path)
@@ -329,33 +353,41 @@ class OpenSetClassifier:
             DamagedFile: truncated, altered, foreign, or written by a newer version.
             WrongUse: when ``encoder`` is not the one that the classifier was fitted with.
         """
-        description, tensors = _read(Path(path))
+        guard, description, tensors = cls._read(Path(path))
+        if encoder is not None:
+            guard.encoder = open_encoder(encoder, device)
+            if guard.encoder.id != guard.encoder_id:
+                raise WrongUse(
+                    f"{path} was fitted with the encoder {guard.encoder_id}, this one is {guard.encoder.id}"
+                )
+        elif "name" in description["encoder"]:
+            guard.encoder = _restored(path, description["encoder"], _below("encoder", tensors)).to(device)
+        return guard
+
+    @classmethod
+    def read_info(cls, path: str | os.PathLike[str]) -> dict[str, Any]:
+        """What `info` says of a saved classifier; its encoder is not built, so nothing that it needs is missed."""
+        return cls._read(Path(path))[0].info()
+
+    @classmethod
+    def _read(cls, path: Path) -> tuple[Self, dict[str, Any], dict[str, Tensor]]:
+        """The classifier without its encoder, and all that the file holds."""
+        description, tensors = _read(path)
         try:
             guard = cls.__new__(cls)
             guard.alpha, guard.calibration, guard.seed = (description[k] for k in ("alpha", "calibration", "seed"))
             guard.classes, guard.about = tuple(description["classes"]), dict(description["about"])
-            guard.encoder_id = description["encoder"]["id"]
+            guard.encoder, guard.encoder_id = None, description["encoder"]["id"]
             guard.detector = rebuild(description["detector"])
             guard.head = None if description["head"] is None else rebuild(description["head"])
             guard.calibrator = SplitConformal()
-            guard.encoder = None
-            for part, module in (
-                ("detector", guard.detector),
-                ("head", guard.head),
-                ("calibrator", guard.calibrator),
-            ):
-                if module is not None:
-                    module.load_state_dict(_below(part, tensors))
-        except (KeyError, TypeError, AttributeError, RuntimeError, WrongUse) as error:
-            raise DamagedFile(f"{path}: its contents do not fit together ({error})") from error
-        if encoder is not None:
-            guard.encoder = open_encoder(encoder, device)
-        elif "name" in description["encoder"]:
-            kind = find("encoders", description["encoder"]["name"])
-            guard.encoder = kind.restore(description["encoder"], _below("encoder", tensors)).to(device)
-        if guard.encoder is not None and guard.encoder.id != guard.encoder_id:
-            raise WrongUse(f"{path} was fitted with the encoder {guard.encoder_id}, this one is {guard.encoder.id}")
-        return guard
+            guard.detector.load_state_dict(_below("detector", tensors))
+            guard.calibrator.load_state_dict(_below("calibrator", tensors))
+            if guard.head is not None:
+                guard.head.load_state_dict(_below("head", tensors))
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise DamagedFile(f"{path}: its contents do not fit together ({_first_line(error)})") from error
+        return guard, description, tensors
 
     def info(self) -> dict[str, Any]:
         """What the classifier is and was made of, as plain JSON."""
@@ -374,34 +406,34 @@ class OpenSetClassifier:
             **self.about,
         }
 
-    def _support(self, known: Any, labels: Any, cache: Any, progress: Progress | None) -> Support:
-        if isinstance(known, Support):
-            if known.encoder and known.encoder != self.encoder_id:
+    def _support(self, inputs: Any, labels: Any, cache: Any, progress: Progress | None) -> Support:
+        """Signals of the inputs, from this classifier's encoder: those given, or made now."""
+        support = Support(inputs) if isinstance(inputs, Signals) else inputs
+        if not isinstance(support, Support):
+            if self.encoder is None:
                 raise WrongUse(
-                    f"these signals are of the encoder {known.encoder}, the classifier's is {self.encoder_id}"
+                    f"the classifier was fitted with the encoder {short_id(self.encoder_id)}, which its file cannot "
+                    "hold: give it, as load(path, encoder=...) or --encoder"
                 )
-            return Support.of(known, labels)
-        if isinstance(known, Signals) or (self.encoder_id.startswith("arrays") and _in_memory(known)):
-            return Support.of(as_signals(known, sorted(self.detector.reads())), labels)
-        if self.encoder is None:
+            support = encode(inputs, self.encoder, self._asked(self.encoder), cache=cache, progress=progress)
+        elif support.encoder and support.encoder != self.encoder_id:
             raise WrongUse(
-                f"the classifier was fitted with the encoder {self.encoder_id}, which its file cannot hold: "
-                "give it, as load(path, encoder=...) or --encoder"
+                f"these signals are of the encoder {support.encoder}, the classifier's is {self.encoder_id}"
             )
-        support = encode(known, self.encoder, self._asked(), cache=cache, progress=progress)
         return Support.of(support, labels)
 
-    def _asked(self) -> frozenset[str | Request] | None:
-        if self.encoder is not None and self.encoder.accepts == "arrays":
-            return None
-        asked = frozenset(self.detector.needs) | {"features"}
-        missing = {want for want in asked if isinstance(want, str)} - (self.encoder.provides if self.encoder else set())
+    def _asked(self, encoder: Encoder) -> frozenset[str | Request] | None:
+        """What the encoder is asked for: the detector's needs, and features for the head that names classes."""
+        if encoder.accepts == "arrays":
+            return None  # all that there is
+        missing = {need for need in self.detector.needs if isinstance(need, str)} - encoder.provides
         if missing:
             raise WrongUse(
-                f"{self.detector.name} reads {', '.join(sorted(missing))}, which the encoder {self.encoder_id} does "
-                f"not give: put a head before it, such as ridge >> {self.detector.name}"
+                f"{self.detector.name} reads {', '.join(sorted(missing))}, which the encoder "
+                f"{short_id(self.encoder_id)} does not give: put a head before it, such as ridge >> "
+                f"{self.detector.name}"
             )
-        return asked
+        return self.detector.needs | {"features"}
 
     def _class_head(self, support: Support) -> Head | None:
         """The head that names the class of a known input: the pipeline's, the model's own, or ridge."""
@@ -417,6 +449,7 @@ class OpenSetClassifier:
         if self.head is None:
             only = self.classes[0] if len(self.classes) == 1 else None
             return [only] * len(support)
+        self.head.check_ready(support.signals)
         with torch.no_grad():
             codes = [self.head.apply_to(batch)["logits"].argmax(dim=1) for batch in support.signals.batches("features")]
         return [self.classes[code] for batch in codes for code in batch.tolist()]
@@ -438,12 +471,13 @@ def versions() -> dict[str, str]:
     }
 
 
-def _in_memory(value: Any) -> bool:
-    return (
-        hasattr(value, "shape")
-        or isinstance(value, Mapping)
-        or (isinstance(value, list) and not isinstance(value[0], str))
-    )
+def short_id(encoder: str) -> str:
+    """The id of an encoder as people read it: without the JSON of its preprocessing.
+
+    >>> short_id('timm:resnet18:0123456789abcdef:{"size": [224, 224]}')
+    'timm:resnet18:0123456789abcdef'
+    """
+    return encoder.split(":{", 1)[0]
 
 
 def _counts(support: Support) -> dict[str, int]:
@@ -457,8 +491,26 @@ def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name[len(prefix) + 1 :]: t for name, t in tensors.items() if name.startswith(prefix + ".")}
 
 
-def _content_hash(description: str, tensors: Mapping[str, Tensor]) -> str:
-    parts: list[bytes | str] = [description]
+def _restored(path: str | os.PathLike[str], description: Mapping[str, Any], state: Mapping[str, Tensor]) -> Encoder:
+    """The encoder that a file describes: of a registered kind that imports no code of the file's choosing."""
+    try:
+        kind: type[Encoder] = find("encoders", description["name"])
+        if not kind.rebuildable:
+            raise DamagedFile(f"{path}: names the encoder {description['name']!r}, which a file may not ask for")
+        encoder = kind.restore(description, state)
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise DamagedFile(f"{path}: its encoder cannot be rebuilt ({_first_line(error)})") from error
+    if encoder.id != description["id"]:
+        raise DamagedFile(f"{path}: its encoder {description['id']} comes out as {encoder.id} with this installation")
+    return encoder
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _content_hash(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    parts: list[bytes | str] = [metadata[name] for name in ("format", "version", "description")]
     for name in sorted(tensors):
         tensor = tensors[name].flatten()
         parts += [
@@ -469,21 +521,24 @@ def _content_hash(description: str, tensors: Mapping[str, Tensor]) -> str:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    if not path.is_file():
-        raise BadInput(f"{path}: there is no such file")
+    """Description and tensors of a saved file, as they were when it was saved."""
+    try:
+        path.open("rb").close()
+    except FileNotFoundError as error:
+        raise BadInput(f"{path}: there is no such file") from error
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from error
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 raise DamagedFile(f"{path}: not a file that `unseen fit` saved")
-            if not metadata.get("version", "").isdigit() or int(metadata["version"]) > VERSION:
+            if not metadata["version"].isdecimal() or int(metadata["version"]) > VERSION:
                 raise DamagedFile(f"{path}: written by a newer version of unseen: upgrade with pip install -U unseen")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        if _content_hash(metadata["description"], tensors) != metadata["sha256"]:
+        if _content_hash(metadata, tensors) != metadata["sha256"]:
             raise DamagedFile(f"{path}: its contents are not those that were saved; take another copy or fit again")
         description = json.loads(metadata["description"])
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        if isinstance(error, DamagedFile):
-            raise
-        raise DamagedFile(f"{path}: not a whole file ({error})") from error
+    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
+        raise DamagedFile(f"{path}: not a whole file that `unseen fit` saved ({_first_line(error)})") from error
     return description, tensors

@@ -23,9 +23,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
     Raises:
         NoRoom: when the disk is full; nothing half-written is left.
-        BadInput: when the folder cannot be written.
+        BadInput: when the folder cannot be written, or ``path`` is a folder.
     """
     target = Path(path)
+    if target.exists() and not target.is_file() and not target.is_dir():  # /dev/null, a pipe: never renamed over
+        with target.open("wb") as file:
+            yield file
+        return
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +46,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             raise NoRoom(f"{target}: no space left on the disk; free some and run the same command again") from error
         raise BadInput(f"{target}: cannot be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it is renamed by now, or could not even be made
+            temporary.unlink()
 
 
 def sync_folder(folder: Path) -> None:
@@ -57,7 +62,8 @@ def sync_folder(folder: Path) -> None:
 def write_text(path: str | os.PathLike[str], text: str) -> Path:
     """Write ``text`` as UTF-8, whole or not at all."""
     with replacing(path) as file:
-        file.write(text.encode())
+        # A file name that is not UTF-8 arrives as a lone surrogate, which JSON can say and UTF-8 cannot.
+        file.write(text.encode(errors="backslashreplace"))
     return Path(path)
 
 

@@ -15,6 +15,9 @@ from typing import Any
 
 from unseen.errors import MissingExtra
 
+# Packages that import torchvision, which must be mended first.
+NEED_TORCHVISION = {"timm", "torchvision"}
+
 # torch drops a library's declarations when the object dies, so it is kept for the process.
 _DECLARED: list[Any] = []
 
@@ -35,7 +38,7 @@ def require(module: str, extra: str) -> ModuleType:
     Traceback (most recent call last):
     unseen.errors.MissingExtra: this needs no_such_module: pip install 'unseen[timm]'
     """
-    if extra == "timm":
+    if module.split(".")[0] in NEED_TORCHVISION:
         _mend_torchvision()
     try:
         return importlib.import_module(module)

@@ -126,19 +126,21 @@ class Part(nn.Module):
 
     def prepared(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """``batch`` with exactly the signals needed, in the working precision and on the part's device."""
-        like = next((b for b in self.buffers() if b.is_floating_point()), None)
-        if like is None:
-            return {name: batch[name] for name in self.reads()}
-        return {name: batch[name].to(like) for name in self.reads()}
+        like = self.like()
+        return {name: batch[name] if like is None else batch[name].to(like) for name in self.reads()}
+
+    def like(self) -> Tensor | None:
+        """A tensor of the part's precision and device; None where it holds none."""
+        return next((b for b in self.buffers() if b.is_floating_point()), None)
 
     def check_ready(self, signals: Signals) -> None:
         """Raise unless the part is fitted and ``signals`` have the names and widths it was fitted on."""
         if not self.fitted:
             raise NotFitted(f"{self.name} is not fitted: call fit(known) first")
-        needs = sorted(self.reads())
-        absent = [need for need in needs if need not in signals]
+        needs, there = sorted(self.reads()), signals.names
+        absent = [need for need in needs if need not in there]
         if absent:
-            raise WrongUse(self._missing(absent, signals.names))
+            raise WrongUse(self._missing(absent, there))
         for need, width in zip(needs, self.widths.tolist(), strict=False):
             got = signals.width(need)
             if len(signals) and got != width:

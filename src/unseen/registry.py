@@ -37,11 +37,10 @@ def find(room: str, name: str) -> type[Any]:
     >>> find("detectors", "knn").__name__
     'KNN'
     """
-    known = names(room)
-    if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
-        raise WrongUse(f"no {room[:-1]} is called {name!r}: {hint}")
+    if room not in ROOMS:  # a saved file may name a room; nothing outside these is ever imported
+        raise WrongUse(f"there is no list {room!r} of parts: there are {', '.join(ROOMS)}")
+    if name not in names(room):
+        raise _unknown(room[:-1], name, names(room))
     module = importlib.import_module(f"unseen.{room}.{name}")
     wanted = name.replace("_", "")
     for value in vars(module).values():
@@ -68,28 +67,64 @@ def create(name: str, **arguments: Any) -> Any:
     """
     try:
         tree = ast.parse(name.strip(), mode="eval").body
-    except SyntaxError as error:
-        raise WrongUse(f"{name!r} is not a detector: write a name, name(argument=value) or step >> detector") from error
-    return _build(tree, name, arguments)
+        return _build(tree, name, arguments)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # what `ast` raises for odd text
+        if isinstance(error, WrongUse):
+            raise
+        raise _not_a_part(name) from error
 
 
 def _build(tree: ast.expr, text: str, arguments: dict[str, Any]) -> Any:
     if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.RShift):
         if arguments:
             raise WrongUse(f"{text!r} has several parts: write the arguments inside it")
-        return _build(tree.left, text, {}) >> _build(tree.right, text, {})
-    if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and not tree.args:
+        *steps, last = [_build(part, text, {}) for part in _chain(tree)]
+        if last.room != "detectors" or any(step.room == "detectors" for step in steps):
+            raise WrongUse(f"{text!r}: heads come first and one detector last, as in ridge >> energy")
+        for step in reversed(steps):
+            last = step >> last
+        return last
+    if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
+        if tree.args or any(keyword.arg is None for keyword in tree.keywords):
+            raise WrongUse(f"{text!r}: write arguments by name, such as knn(k=5)")
         try:
-            inside = {keyword.arg: ast.literal_eval(keyword.value) for keyword in tree.keywords if keyword.arg}
-        except ValueError as error:
+            inside = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in tree.keywords}
+        except (ValueError, TypeError) as error:
             raise WrongUse(f"{text!r}: arguments must be plain values such as k=5 or name='cosine'") from error
         return _build(tree.func, text, {**inside, **arguments})
     if isinstance(tree, ast.Name):
-        room = "heads" if tree.id in names("heads") else "detectors"
-        part = find(room, tree.id)
-        try:
-            return part(**arguments)
-        except TypeError as error:
-            accepted = ", ".join(inspect.signature(part).parameters) or "no arguments"
-            raise WrongUse(f"{tree.id} takes {accepted}; got {', '.join(arguments)}") from error
-    raise WrongUse(f"{text!r} is not a detector: write a name, name(argument=value) or step >> detector")
+        return _part(tree.id, arguments)
+    raise _not_a_part(text)
+
+
+def _chain(tree: ast.expr) -> list[ast.expr]:
+    """``a >> b >> c`` as its parts."""
+    if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.RShift):
+        return [*_chain(tree.left), *_chain(tree.right)]
+    return [tree]
+
+
+def _part(name: str, arguments: dict[str, Any]) -> Any:
+    heads, detectors = names("heads"), names("detectors")
+    if name not in (*heads, *detectors):
+        raise _unknown("detector or head", name, (*detectors, *heads))
+    part = find("heads" if name in heads else "detectors", name)
+    accepted = inspect.signature(part).parameters
+    for given in arguments:
+        if given not in accepted:
+            raise WrongUse(f"{name} takes {', '.join(accepted) or 'no arguments'}; it has no {given}")
+    try:
+        return part(**arguments)
+    except TypeError as error:
+        values = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+        raise WrongUse(f"{name}({values}) cannot be made: {error}") from error
+
+
+def _unknown(what: str, name: str, known: tuple[str, ...]) -> WrongUse:
+    close = difflib.get_close_matches(name.lower(), known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+    return WrongUse(f"no {what} is called {name!r}: {hint}")
+
+
+def _not_a_part(text: str) -> WrongUse:
+    return WrongUse(f"{text!r} is not a detector: write a name, name(argument=value) or head >> detector")

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from unseen import encoders, protocols, registry
-from unseen.classifier import OpenSetClassifier, Verdicts, set_aside
-from unseen.data import Inputs, open_inputs
+from unseen.classifier import OpenSetClassifier, Verdicts
+from unseen.data import ImageFiles, Inputs, open_inputs
 from unseen.encoders import Encoder, open_encoder
-from unseen.errors import NotEnoughKnown, WrongUse
+from unseen.errors import WrongUse
 from unseen.files import replacing
 from unseen.signals import Request, Support
 
@@ -36,6 +36,9 @@ class Fitted:
     classifier: OpenSetClassifier
     audit: protocols.Audit | None
     reason: str
+
+    def __repr__(self) -> str:
+        return f"Fitted({self.classifier!r})\n{self.reason}"
 
 
 def encode(
@@ -64,7 +67,7 @@ def encode(
     Returns:
         A `Support`; unreadable inputs are listed in its ``skipped``.
     """
-    inputs = open_inputs(source, limit=limit, seed=seed)
+    inputs = _inputs(source, limit, seed)
     made = _encoder(inputs, encoder, device)
     return encoders.encode(inputs, made, wanted, cache=cache, progress=_part(progress, "encoding"))
 
@@ -101,7 +104,19 @@ def audit(
     Raises:
         WrongUse: without labels or with fewer than three classes; `fit` works all the same.
     """
-    inputs = open_inputs(source, limit=limit, seed=seed)
+    for name in detectors or ():
+        registry.create(name)  # a slip is named before hours of encoding
+    inputs = _inputs(source, limit, seed)
+    if inputs.labels is not None and len(inputs.classes) < FEWEST_CLASSES:
+        raise WrongUse(
+            f"{inputs.source} has {len(inputs.classes)} classes and an audit needs {FEWEST_CLASSES}: one is held out, "
+            "two are known. `fit` works without an audit"
+        )
+    if inputs.labels is None:
+        raise WrongUse(
+            f"{inputs.source} has no labels and an audit holds out classes: put the images of each class into a folder "
+            "of their own. `fit` works without labels"
+        )
     made = _encoder(inputs, encoder, device)
     support = _features(inputs, made, cache, progress)
     raw = None
@@ -141,14 +156,26 @@ def fit(
     Raises:
         NotEnoughKnown: when too few rows are set aside to promise ``alpha``.
     """
-    inputs = open_inputs(source, limit=limit, seed=seed)
-    made = _encoder(inputs, encoder, device)
-    support = _features(inputs, made, cache, progress)
+    inputs = _inputs(source, limit, seed)
+    automatic = detector == "auto"
+    # Made before anything is encoded, so that a slip in an argument is named at once.
+    guard = OpenSetClassifier(
+        _encoder(inputs, encoder, device),
+        "knn" if automatic else detector,
+        alpha=alpha,
+        calibration=calibration,
+        seed=seed,
+    )
     found: protocols.Audit | None = None
     reason = f"{detector} was asked for."
-    if detector == "auto":
-        detector, found, reason = _choose(support, calibration, seed, progress)
-    guard = OpenSetClassifier(made, detector, alpha=alpha, calibration=calibration, seed=seed).fit(support)
+    if automatic:
+        assert guard.encoder is not None
+        support = _features(inputs, guard.encoder, cache, progress)
+        detector, found, reason = _choose(support, guard, progress)
+        guard.detector = registry.create(detector)
+        guard.fit(support)
+    else:
+        guard.fit(inputs, cache=cache, progress=_part(progress, "encoding"))
     guard.about |= {"source": inputs.source, "chosen": reason}
     if found is not None:
         guard.about["audit"] = {
@@ -176,6 +203,7 @@ def score(
     limit: int | None = None,
     seed: int = 0,
     device: str = "cpu",
+    copy_unseen: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Verdicts:
     """Say which inputs are known.
@@ -189,16 +217,27 @@ def score(
         limit: at most so many inputs.
         seed: of that draw.
         device: where the network runs.
+        copy_unseen: folder to copy the unseen files to, under the names they have in ``source``. A file there with
+            other content stays, and the copy gets a number.
         progress: called with (what is being done, done, in all).
+
+    Raises:
+        NotEnoughKnown: when the calibration rows are too few for ``alpha``.
+        WrongUse: when ``copy_unseen`` is given and the inputs are not files.
     """
     classifier = guard if isinstance(guard, OpenSetClassifier) else load(guard, encoder=encoder, device=device)
-    inputs = open_inputs(source, limit=limit, seed=seed)
-    return classifier.predict(inputs, alpha=alpha, cache=cache, progress=_part(progress, "encoding"))
+    inputs = _inputs(source, limit, seed)
+    if copy_unseen is not None and not isinstance(inputs, ImageFiles):
+        raise WrongUse(f"{inputs.source} holds arrays: there are no files to copy, the table names the unseen rows")
+    verdicts = classifier.predict(inputs, alpha=alpha, cache=cache, progress=_part(progress, "encoding"))
+    if copy_unseen is not None and isinstance(inputs, ImageFiles):
+        verdicts = _copied(verdicts, inputs, Path(copy_unseen))
+    return verdicts
 
 
-def info(guard: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a saved classifier holds; its encoder is not needed."""
-    return load(guard).info()
+def info(guard: str | os.PathLike[str] | OpenSetClassifier) -> dict[str, Any]:
+    """What a classifier, or the file of one, holds and promises; the encoder of a file is not needed."""
+    return guard.info() if isinstance(guard, OpenSetClassifier) else OpenSetClassifier.read_info(guard)
 
 
 def catalogue() -> dict[str, list[dict[str, Any]]]:
@@ -228,7 +267,7 @@ def write_arrays(support: Support, path: str | os.PathLike[str]) -> Path:
     """
     target = Path(path)
     if target.suffix != ".npz":
-        raise WrongUse(f"{target}: encodings are written as .npz")
+        raise WrongUse(f"{target}: encodings are written as .npz; give a name that ends so")
     arrays: dict[str, np.ndarray] = {
         name: support.gather(name).numpy() for name in support.signals.names if name.isidentifier()
     }
@@ -241,6 +280,12 @@ def write_arrays(support: Support, path: str | os.PathLike[str]) -> Path:
     with replacing(target) as file:
         np.savez(file, allow_pickle=False, **arrays)
     return target
+
+
+def _inputs(source: Any, limit: int | None, seed: int) -> Inputs:
+    if seed < 0:
+        raise WrongUse(f"seed={seed}: give a number from 0")
+    return open_inputs(source, limit=limit, seed=seed)
 
 
 def _encoder(inputs: Inputs, encoder: str | Encoder | None, device: str) -> Encoder:
@@ -277,22 +322,47 @@ def _audit(
 
 
 def _choose(
-    support: Support, calibration: float, seed: int, progress: Progress | None
+    support: Support, guard: OpenSetClassifier, progress: Progress | None
 ) -> tuple[str, protocols.Audit | None, str]:
     """The expression of the detector to fit, the audit behind it, and a sentence why."""
-    if support.labels is None or len(support.classes) < FEWEST_CLASSES:
-        rest = support.take(set_aside(support, calibration, seed)[0])
-        why = "the inputs have no labels" if support.labels is None else f"{len(support.classes)} classes are too few"
-        for k in (50, 5, 1):
-            if len(rest) >= k:
-                return (
-                    f"knn(k={k})",
-                    None,
-                    f"knn(k={k}): {why} to hold a class out, so no audit could choose.",
-                )
-        raise NotEnoughKnown("there are no inputs to learn from once calibration rows are set aside")
-    found = _audit(support, None, None, 3, seed, None, progress, calibration)
-    return found.recommended["expression"], found, found.recommended["sentence"]
+    rest = support.take(guard.set_aside(support)[0])  # refuses too few rows before an audit is made for nothing
+    why = "the inputs have no labels"
+    if support.labels is not None:
+        there = len(np.unique(support.labels))
+        why = f"{there} class{'es are' if there > 1 else ' is'} too few to hold one out"
+        if there >= FEWEST_CLASSES:
+            try:
+                found = _audit(support, None, None, 3, guard.seed, None, progress, guard.calibration)
+            except WrongUse as error:
+                why = str(error)
+            else:
+                return found.recommended["expression"], found, found.recommended["sentence"]
+    k = next((k for k in (50, 5) if len(rest) >= 10 * k), 1)
+    return f"knn(k={k})", None, f"knn(k={k}): {why}, so no audit could choose."
+
+
+def _copied(verdicts: Verdicts, inputs: ImageFiles, folder: Path) -> Verdicts:
+    """Copy the unseen files into ``folder``, never over other content; a note says how many needed another name."""
+    origins = {key: inputs.path(row) for row, key in enumerate(inputs.keys)}
+    renamed = 0
+    for key, unseen in zip(verdicts.keys, verdicts.unseen.tolist(), strict=True):
+        if not unseen:
+            continue
+        # A manifest may name files anywhere; their copies all lie below the folder.
+        wanted = folder.joinpath(*[part for part in Path(key).parts if part not in ("..", os.sep)])
+        content = origins[key].read_bytes()
+        target, number = wanted, 1
+        while target.exists() and not (target.is_file() and target.read_bytes() == content):
+            number += 1
+            target = wanted.with_stem(f"{wanted.stem}-{number}")
+        renamed += target != wanted
+        if not target.exists():
+            with replacing(target) as file:
+                file.write(content)
+    if not renamed:
+        return verdicts
+    note = f"{renamed:,} copies got a number: {folder} held other files of their names, which stay"
+    return replace(verdicts, notes=(*verdicts.notes, note))
 
 
 def _part(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:

@@ -15,7 +15,7 @@ from PIL import Image
 from unseen import api
 from unseen.classifier import OpenSetClassifier, Verdicts, versions
 from unseen.errors import BadInput
-from unseen.files import write_json
+from unseen.files import write_json, write_text
 from unseen.metrics import evaluate
 from unseen.report import render, thumbnail
 
@@ -24,6 +24,7 @@ NEVER_SHOWN = ("seven", "eight", "nine")
 KNOWN_SHARE = 0.7  # of each known digit; the rest is met as new
 PICTURES = 12  # of each kind on the page
 PHOTOS = "photograph"
+ABOUT = "`unseen demo` wrote this folder and may write it again: keep nothing of yours here.\n"
 
 
 def demo(
@@ -40,8 +41,8 @@ def demo(
     Seven digits are known; new images of them, the three digits never shown and two photographs are then met.
 
     Args:
-        folder: what to write: ``known/``, ``new/``, ``guard.unseen``, ``scores.csv``, ``results.json`` and
-            ``report.html``. A folder that an earlier demo wrote is written again; another that is not empty is
+        folder: what to write: ``known/``, ``new/``, ``guard.unseen``, ``scores.csv``, ``results.json``,
+            ``report.html`` and a ``README.txt``. A folder that an earlier demo wrote is written again; another that is not empty is
             refused.
         encoder: name of the encoder. The digits are 8 x 8 grey pixels, so their own pixels serve well.
         alpha: share of known inputs that may be called unseen.
@@ -62,7 +63,9 @@ def demo(
         root / "known", encoder, pixels=False, cache=cache, seed=seed, device=device, progress=progress
     ).to_dict()
     chosen = found["recommended"]["expression"]
-    made = api.fit(root / "known", encoder, chosen, alpha=alpha, cache=cache, seed=seed, device=device)
+    made = api.fit(
+        root / "known", encoder, chosen, alpha=alpha, cache=cache, seed=seed, device=device, progress=progress
+    )
     made.classifier.save(root / "guard.unseen")
     verdicts = api.score(root / "guard.unseen", root / "new", cache=cache, device=device, progress=progress)
     verdicts.write(root / "scores.csv")
@@ -100,8 +103,10 @@ def _save(pixels: np.ndarray, path: Path) -> None:
 def _own_folder(root: Path) -> Path:
     if root.exists() and not root.is_dir():
         raise BadInput(f"{root}: is a file; name a folder to write the demo to")
-    if root.is_dir() and any(root.iterdir()) and not (root / "results.json").is_file():
+    marker = root / "README.txt"  # written first, so that a demo that was interrupted can be run again
+    if root.is_dir() and any(root.iterdir()) and not (marker.is_file() and marker.read_text() == ABOUT):
         raise BadInput(f"{root}: is not empty and no demo wrote it; name another folder with --out")
+    write_text(marker, ABOUT)
     for part in ("known", "new"):
         shutil.rmtree(root / part, ignore_errors=True)
     return root
@@ -151,8 +156,8 @@ def _page(
             "alpha": guard.alpha,
             "promise": (
                 f"{guard.about['n_calibration']} known images were set aside; nothing was learnt from them. The "
-                f"threshold is the score below which at most {100 * guard.alpha:.0f} % of new images of the known digits fall, "
-                f"averaged over such fits; for this one the rate lies between {100 * rate[0]:.1f} % and "
+                f"threshold is the score below which at most {100 * guard.alpha:.0f} % of new images of the known "
+                f"digits fall, averaged over such fits; for this one the rate lies between {100 * rate[0]:.1f} % and "
                 f"{100 * rate[1]:.1f} % with 95 % confidence."
             ),
             "does_not_promise": (

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unseen.parts import Part, Step
-from unseen.signals import Request, Support, as_signals
+from unseen.signals import BATCH, Request, Support, as_signals
 
 QUERY_NUMBERS = 1 << 26  # numbers that one batch of queries may need: 256 MB of float32
 
@@ -42,12 +42,17 @@ class Detector(Part):
             WrongUse: a signal is missing.
             BadInput: NaN or infinity (signal and row named), or another width than at `fit`.
         """
-        queries = as_signals(signals, sorted(self.reads()))
+        needs = sorted(self.reads())
+        queries = as_signals(signals, needs)
         self.check_ready(queries)
-        size = max(1, min(4096, QUERY_NUMBERS // max(1, self.numbers_per_query())))
+        size = max(1, min(BATCH, QUERY_NUMBERS // max(1, self.numbers_per_query())))
+        like = self.like()
         with torch.no_grad():
-            parts = [self(self.prepared(batch)) for batch in queries.batches(*sorted(self.reads()), size=size)]
-        scores = torch.cat(parts) if parts else torch.empty(0)
+            parts = [
+                self(batch if like is None else {name: x.to(like) for name, x in batch.items()})
+                for batch in queries.batches(*needs, size=size)
+            ]
+            scores = torch.cat(parts) if parts else torch.empty(0)
         if queries.tensors:
             return scores.to(queries.device)
         return scores.cpu().numpy()

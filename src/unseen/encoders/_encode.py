@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import platformdirs
 
-from unseen.data import Inputs, Unreadable, duplicates, merge_groups, open_inputs
+from unseen.data import Duplicates, Inputs, Unreadable, duplicates, merge_groups, open_inputs
 from unseen.encoders.base import Encoder, check_kind, open_encoder
-from unseen.errors import BadInput, NoRoom
+from unseen.errors import BadInput, NoRoom, WrongUse
 from unseen.signals import Request, Shards, Signals, Store, Support, key_of
+from unseen.signals.store import Stored
 
 # A row's numbers depend in their last bits on the shape of its batch and on nothing else in it, so the grid is
 # over the listing: an unreadable file keeps its slot, the last batch is padded, and appending rows changes no other.
@@ -29,7 +30,7 @@ Progress = Callable[[int, int], None]
 def encode(
     data: Any,
     encoder: str | Encoder,
-    wanted: Collection[str | Request] | None = None,
+    wanted: str | Request | Collection[str | Request] | None = None,
     *,
     cache: str | os.PathLike[str] | bool | None = None,
     progress: Progress | None = None,
@@ -46,8 +47,8 @@ def encode(
         device: where an encoder given by name runs.
 
     Returns:
-        A `Support` whose signals are memory maps of the store's shards, without the unreadable inputs, which are
-        listed in ``skipped``. Rows that are exact copies share a group.
+        A `Support` whose signals are read from the store's shards when asked for, without the unreadable inputs,
+        which are listed in ``skipped``. Rows that are exact copies share a group.
 
     Raises:
         BadInput: when nothing can be read, or the encoder reads another kind of input.
@@ -56,12 +57,23 @@ def encode(
     inputs = open_inputs(data)
     encoder = open_encoder(encoder, device) if isinstance(encoder, str) else encoder
     check_kind(encoder, inputs.kind, inputs.source)
-    asked = frozenset(wanted) if wanted is not None else frozenset(encoder.provides)
+    if not len(inputs):
+        raise BadInput(f"{inputs.source}: there are no inputs to encode")
+    if wanted is None:
+        asked = frozenset[str | Request](encoder.provides)
+    else:
+        asked = frozenset([wanted] if isinstance(wanted, (str, Request)) else wanted)
     digests = inputs.digests()
     if encoder.accepts == "arrays":
         columns: dict[str, Any] = encoder.answer_columns(inputs.columns, asked)  # type: ignore[attr-defined]
         unreadable: dict[int, str] = {}
+        if progress is not None:
+            progress(len(inputs), len(inputs))
     else:
+        if not asked:
+            raise WrongUse(
+                f"nothing is wanted: the encoder {encoder.name!r} gives {', '.join(sorted(encoder.provides))}"
+            )
         columns, unreadable = _encode_images(inputs, digests, encoder, asked, _store(cache, encoder), progress)
     return _support(inputs, digests, encoder, columns, unreadable)
 
@@ -86,66 +98,80 @@ def _encode_images(
     store: Store | None,
     progress: Progress | None,
 ) -> tuple[dict[str, Any], dict[int, str]]:
-    keys = sorted(key_of(want) for want in wanted)
+    wants = {key_of(want): want for want in sorted(wanted, key=key_of)}
     starts = range(0, len(inputs), SHARD)
-    shards: dict[int, dict[str, np.ndarray]] = {}
+    shards: dict[int, dict[str, np.ndarray | Stored]] = {}
     unreadable: dict[int, str] = {}
-    missing: list[int] = []
+    missing: dict[int, frozenset[str | Request]] = {}
     for start in starts:
-        rows = digests[start : start + SHARD]
-        found = _stored(store, rows, keys)
-        if found is None:
-            missing.append(start)
-        else:
-            shards[start] = found[0]
-            unreadable.update({start + row: reason for row, reason in found[1].items()})
+        rows = range(start, min(start + SHARD, len(inputs)))
+        shards[start], reasons = _stored(store, inputs, encoder, digests, rows, wants)
+        unreadable.update(reasons)
+        lacking = frozenset(want for key, want in wants.items() if key not in shards[start])
+        if lacking:
+            missing[start] = lacking
     done = len(inputs) - sum(min(SHARD, len(inputs) - start) for start in missing)
     if progress is not None:
         progress(done, len(inputs))
-    for start, computed, reasons in _made(inputs, encoder, wanted, missing):
-        made = computed
+    for start, computed, reasons in _made(inputs, encoder, missing):
         stop = min(start + SHARD, len(inputs))
+        shards[start] |= computed
         if store is not None:
             folder = store.shard(digests[start:stop])
             try:
-                for key in keys:
-                    store.write(folder, key, made[key], reasons)
+                for key, values in computed.items():
+                    store.write(folder, key, values, reasons)
             except NoRoom as error:
                 raise NoRoom(f"{error} ({done:,} of {len(inputs):,} inputs are encoded and stay)") from error
-            stored = _stored(store, digests[start:stop], keys)
-            if stored is not None:  # read back as a memory map, so that memory does not grow with the inputs
-                made = stored[0]
-        shards[start] = made
+            for key in computed:  # read from the disk from now on, so that memory does not grow with the inputs
+                held = store.read(folder, key, stop - start)
+                if held is not None:
+                    shards[start][key] = held[0]
         unreadable.update({start + row: reason for row, reason in reasons.items()})
         done += stop - start
         if progress is not None:
             progress(done, len(inputs))
-    return {key: Shards([shards[start][key] for start in starts]) for key in keys}, unreadable
+    return {key: Shards([shards[start][key] for start in starts]) for key in wants}, unreadable
 
 
 def _stored(
-    store: Store | None, digests: Sequence[bytes], keys: Sequence[str]
-) -> tuple[dict[str, np.ndarray], dict[int, str]] | None:
-    if store is None:
-        return None
-    folder = store.shard(digests)
-    arrays: dict[str, np.ndarray] = {}
+    store: Store | None,
+    inputs: Inputs,
+    encoder: Encoder,
+    digests: Sequence[bytes],
+    rows: range,
+    keys: Iterable[str],
+) -> tuple[dict[str, np.ndarray | Stored], dict[int, str]]:
+    """What the store holds of one shard, and why rows in it are unreadable."""
+    arrays: dict[str, np.ndarray | Stored] = {}
     unreadable: dict[int, str] = {}
+    if store is None:
+        return arrays, unreadable
+    folder = store.shard(digests[rows.start : rows.stop])
+    again: dict[int, str | None] = {}  # row -> why it still cannot be read
     for key in keys:
-        held = store.read(folder, key, len(digests))
+        held = store.read(folder, key, len(rows))
         if held is None:
-            return None
-        arrays[key], unreadable = held
+            continue
+        # The same bytes may be readable today: more memory, a higher limit of pixels, another Pillow.
+        for row in (rows.start + row for row in held[1]):
+            if row not in again:
+                now = _read(inputs, encoder, row)
+                again[row] = now if isinstance(now, str) else None
+        still = {row: again[row] for row in (rows.start + row for row in held[1])}
+        if all(reason is not None for reason in still.values()):
+            arrays[key] = held[0]
+            unreadable.update({row: reason for row, reason in still.items() if reason is not None})
     return arrays, unreadable
 
 
 def _made(
-    inputs: Inputs, encoder: Encoder, wanted: frozenset[str | Request], starts: Sequence[int]
+    inputs: Inputs, encoder: Encoder, missing: Mapping[int, frozenset[str | Request]]
 ) -> Iterator[tuple[int, dict[str, np.ndarray], dict[int, str]]]:
     """Shards computed one after the other, each with the unreadable rows in it; reading runs ahead."""
     plan = [
         (start, range(first, min(first + BATCH, start + SHARD, len(inputs))))
-        for start in starts
+        for start in missing
         for first in range(start, min(start + SHARD, len(inputs)), BATCH)
     ]
     blank: np.ndarray | None = None
@@ -170,7 +196,7 @@ def _made(
                 reasons.update(
                     {row - start: image for row, image in zip(rows, images, strict=True) if isinstance(image, str)}
                 )
-                for key, answer in encoder.answer(batch, wanted).items():
+                for key, answer in encoder.answer(batch, missing[start]).items():
                     parts.setdefault(key, []).append(answer[: len(images)].cpu().numpy())
                 if number + 1 == len(plan) or plan[number + 1][0] != start:
                     yield start, {key: np.concatenate(part) for key, part in parts.items()}, reasons
@@ -185,7 +211,7 @@ def _read(inputs: Inputs, encoder: Encoder, row: int) -> np.ndarray | str:
     try:
         return encoder.prepare(inputs.read(row))
     except Unreadable as error:
-        return str(error)
+        return error.reason
 
 
 def _support(
@@ -196,19 +222,18 @@ def _support(
     unreadable: dict[int, str],
 ) -> Support:
     if len(unreadable) == len(inputs):
-        row, reason = next(iter(unreadable.items()))
+        row, reason = min(unreadable.items())
         raise BadInput(
             f"none of the {len(inputs):,} inputs of {inputs.source} can be read; {inputs.keys[row]}: {reason}"
         )
-    copies = duplicates(inputs, digests)
-    notes = list(inputs.notes)
+    found = duplicates(inputs, digests)
+    # Copies of what cannot be read are skipped, each by its own name.
+    copies = Duplicates(
+        *(tuple(g for g in sets if g[0] not in unreadable) for sets in (found.groups, found.conflicting))
+    )
+    notes = [*inputs.notes, *copies.describe(inputs)]
     if copies.groups:
-        extra = sum(len(group) - 1 for group in copies.groups)
-        notes.append(f"{extra:,} inputs are exact copies of others; copies are kept on one side of every split")
-    if copies.conflicting:
-        first = copies.conflicting[0]
-        names = " and ".join(inputs.keys[row] for row in first[:2])
-        notes.append(f"{len(copies.conflicting):,} sets of exact copies carry different labels, such as {names}")
+        notes.append("exact copies are kept on one side of every split")
     whole = Support(
         Signals(columns),
         labels=inputs.labels,

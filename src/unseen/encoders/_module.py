@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -55,9 +57,12 @@ class ModuleEncoder(Encoder):
             # Same numbers from a fixed shape; about 15 % faster on the CPU.
             self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._preprocess = preprocess
-        self._mean = torch.tensor(list(mean), dtype=torch.float32).view(1, -1, 1, 1)
-        self._std = torch.tensor(list(std), dtype=torch.float32).view(1, -1, 1, 1)
-        self._device = torch.device("cpu")
+        tensors = (*module.parameters(), *module.buffers())
+        self._device = tensors[0].device if tensors else torch.device("cpu")
+        self._mean = torch.tensor(list(mean), dtype=torch.float32, device=self._device).view(1, -1, 1, 1)
+        self._std = torch.tensor(list(std), dtype=torch.float32, device=self._device).view(1, -1, 1, 1)
+        if not bool((torch.isfinite(self._mean) & torch.isfinite(self._std) & (self._std > 0)).all()):
+            raise WrongUse(f"mean {tuple(mean)} and std {tuple(std)} must be finite, and std above 0")
         self._layers = dict(module.named_modules())
         self._head = self._find_head(head)
         if self._head is not None:
@@ -67,7 +72,9 @@ class ModuleEncoder(Encoder):
             if classes is not None and len(classes) != layer.out_features:
                 raise WrongUse(f"{len(classes)} class names were given for a head of {layer.out_features} outputs")
             self.classes = tuple(classes) if classes is not None else None
-            self.head = LinearHead(layer.weight.detach().clone(), bias.detach().clone(), self.classes)
+            self.head = LinearHead(layer.weight.detach().cpu().clone(), bias.detach().cpu().clone(), self.classes)
+        elif classes is not None:
+            raise WrongUse(f"{len(classes)} class names were given, but the network's output is not a linear layer's")
         self._hash = fingerprint(
             *(part for name, tensor in sorted(module.state_dict().items()) for part in (name, _bytes(tensor)))
         )
@@ -92,11 +99,11 @@ class ModuleEncoder(Encoder):
     @property
     def module(self) -> nn.Module:
         """Normalisation and network, for pixels in ``[0, 1]``."""
-        return nn.Sequential(_Normalise(self._mean, self._std), self._module)
+        return nn.Sequential(_Normalise(self._mean, self._std), self._module).eval()
 
     def state(self) -> dict[str, Tensor]:
-        """The network's tensors."""
-        return dict(self._module.state_dict())
+        """The network's tensors, on the CPU."""
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in self._module.state_dict().items()}
 
     def to(self, device: str | torch.device) -> Self:
         """Move the network.
@@ -105,11 +112,12 @@ class ModuleEncoder(Encoder):
             WrongUse: when this build of torch has no such device.
         """
         try:
-            self._device = torch.device(device)
-            self._module.to(self._device)
-        except (RuntimeError, AssertionError) as error:
-            raise WrongUse(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
-        self._mean, self._std = self._mean.to(self._device), self._std.to(self._device)
+            target = torch.device(device)
+            torch.zeros(1, device=target).cpu()  # before anything is moved; "meta" has no numbers to bring back
+        except (RuntimeError, AssertionError, ValueError) as error:
+            raise WrongUse(f"device {str(device)!r} cannot be used: {one_line(error)}") from error
+        self._module.to(target)
+        self._device, self._mean, self._std = target, self._mean.to(target), self._std.to(target)
         return self
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
@@ -122,54 +130,64 @@ class ModuleEncoder(Encoder):
             key_of(w) for w in wanted if not isinstance(w, (LayerStatistics, Perturbed)) and w not in self.provides
         ]
         if other:
-            raise WrongUse(f"{self.name} gives {' and '.join(sorted(self.provides))}, not {', '.join(other)}")
-        x = self._normalised(batch)
-        layers = [w for w in wanted if isinstance(w, LayerStatistics)]
-        found: dict[str, Tensor] = {}
-        with torch.inference_mode():
-            output = self._forward(x, {**{w.layer: None for w in layers}}, found)
-        answers = {"features": found["features"] if self._head is not None else output.flatten(1)}
-        if self._head is not None:
-            answers["logits"] = output
-        answers.update({w.key: _channel_statistics(found[w.layer]) for w in layers})
-        answers.update(self._perturbed(x, [w for w in wanted if isinstance(w, Perturbed)]))
+            raise WrongUse(f"{self.name} gives {' and '.join(sorted(self.provides))}, not {', '.join(sorted(other))}")
+        perturbed = [w for w in wanted if isinstance(w, Perturbed)]
+        if perturbed and self._head is None:
+            raise WrongUse(f"{self.name} has no logits to perturb the input by: use a network with a classifier")
+        answers: dict[str, Tensor] = {}
+        with _exact(self._device):
+            # Normalised for each: networks may write to their input.
+            if len(perturbed) < len(wanted):
+                layers = [w for w in wanted if isinstance(w, LayerStatistics)]
+                answers.update(self._plain(self._normalised(batch), layers))
+            if perturbed:
+                answers.update(self._perturbed(self._normalised(batch), perturbed))
         return {key: answers[key].float().cpu() for key in map(key_of, wanted)}
 
     def _normalised(self, batch: np.ndarray) -> Tensor:
-        x = torch.from_numpy(np.ascontiguousarray(batch)).to(self._device)  # (B, H, W, 3) uint8
+        x = torch.tensor(batch, device=self._device)  # (B, H, W, 3) uint8, a copy: the batch may be read-only
         return (x.permute(0, 3, 1, 2).float() / 255 - self._mean) / self._std  # (B, 3, H, W), channels last
 
-    def _forward(self, x: Tensor, layers: Mapping[str, None], found: dict[str, Tensor]) -> Tensor:
+    def _plain(self, x: Tensor, requests: Sequence[LayerStatistics]) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
         hooks = []
         try:
-            for name in layers:
-                if name not in self._layers:
-                    raise WrongUse(
-                        f"the network has no layer {name!r}; it has {', '.join(list(self._layers)[1:6])}, ..."
-                    )
-                hooks.append(self._layers[name].register_forward_hook(_keep_output(found, name)))
+            for request in requests:
+                if request.layer not in self._layers:
+                    close = difflib.get_close_matches(request.layer, self._layers, n=3) or list(self._layers)[1:6]
+                    raise WrongUse(f"the network has no layer {request.layer!r}; it has {', '.join(close)}, ...")
+                layer = self._layers[request.layer]
+                hooks.append(layer.register_forward_hook(_keep_statistics(found, request)))
             if self._head is not None:
                 hooks.append(self._layers[self._head].register_forward_pre_hook(_keep_input(found, "features")))
-            output: Tensor = self._module(x)
-            return output
+            with torch.inference_mode():
+                output: Tensor = self._module(x)
         finally:
             for hook in hooks:
                 hook.remove()
+        for request in requests:
+            if request.key not in found:
+                raise WrongUse(f"the layer {request.layer!r} is part of the network but is not run by it")
+        if self._head is None:
+            return {**found, "features": output.flatten(1)}
+        return {**found, "logits": output}
 
     def _perturbed(self, x: Tensor, requests: Sequence[Perturbed]) -> dict[str, Tensor]:
-        if requests and self._head is None:
-            raise WrongUse(f"{self.name} has no logits to perturb the input by: use a network with a classifier")
+        # A caller's inference mode would forbid gradients, which are needed here and nowhere else.
+        with torch.inference_mode(False), torch.enable_grad():
+            start = x.clone().requires_grad_(True)
+            logits = self._module(start.clone())  # a leaf cannot be written to
+            top = logits.argmax(dim=1)
+            slopes = {}
+            for temperature in sorted({request.temperature for request in requests}):
+                loss = cross_entropy(logits / temperature, top, reduction="sum")
+                (slope,) = torch.autograd.grad(loss, start, retain_graph=True)
+                slopes[temperature] = slope.sign()
+        del logits, loss
         answers: dict[str, Tensor] = {}
-        for temperature in sorted({request.temperature for request in requests}):
-            with torch.enable_grad():
-                start = x.detach().clone().requires_grad_(True)
-                logits = self._module(start) / temperature
-                loss = cross_entropy(logits, logits.argmax(dim=1), reduction="sum")
-                (slope,) = torch.autograd.grad(loss, start)
+        with torch.inference_mode():
             for request in requests:
-                if request.temperature == temperature:
-                    with torch.inference_mode():
-                        answers[request.key] = self._module(x - request.epsilon * slope.sign())
+                answers[request.key] = self._module(x - request.epsilon * slopes[request.temperature])
         return answers
 
     def _find_head(self, asked: str | None) -> str | None:
@@ -178,22 +196,47 @@ class ModuleEncoder(Encoder):
             raise WrongUse(f"the network has no linear layer {asked!r}; it has {', '.join(linear) or 'none'}")
         outputs: dict[str, Tensor] = {}
         hooks = [layer.register_forward_hook(_keep_output(outputs, name)) for name, layer in linear.items()]
+        # Noise, as on a black image the output of a layer and what comes of it later are equal too easily.
+        height, width = self._preprocess.shape
+        noise = np.random.default_rng(0).integers(0, 256, (4, height, width, 3), dtype=np.uint8)
         try:
             with torch.inference_mode():
-                blank = self.prepare(np.zeros((8, 8, 3), dtype=np.uint8))
-                out = self._module(self._normalised(np.stack([blank, blank])))
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            size = "x".join(str(n) for n in blank.shape[:2])
-            raise WrongUse(f"the network does not run on images of {size}: {str(error).splitlines()[0]}") from error
+                out = self._module(self._normalised(noise))
+        except Exception as error:  # the user's own code
+            raise WrongUse(f"the network does not run on images of {height}x{width}: {one_line(error)}") from error
         finally:
             for hook in hooks:
                 hook.remove()
         if not isinstance(out, Tensor):
             raise WrongUse(f"the network gives a {type(out).__name__}, not one tensor: wrap it")
-        fitting = [n for n, o in outputs.items() if o.shape == out.shape and torch.equal(o, out) and asked in (None, n)]
+        if out.ndim < 2 or len(out) != len(noise):
+            raise WrongUse(
+                f"the network gives {tuple(out.shape)} for {len(noise)} images: its first axis must be theirs"
+            )
+        fitting = [
+            name
+            for name, held in outputs.items()
+            if asked in (None, name) and out.ndim == 2 and held.shape == out.shape and torch.equal(held, out)
+        ]
         if asked is not None and not fitting:
             raise WrongUse(f"the network's output is not that of its layer {asked!r}: name the last linear layer")
         return fitting[-1] if fitting else None
+
+
+def _exact(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Whole float32: cuDNN rounds inputs to ten bits unless told otherwise, and numbers of one store must agree."""
+    if device.type != "cuda":
+        return contextlib.nullcontext()
+    exact: contextlib.AbstractContextManager[None] = torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    )
+    return exact
+
+
+def one_line(error: BaseException) -> str:
+    """Type and first line of a foreign error."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def load_weights(module: nn.Module, weights: str | Path) -> dict[str, str]:
@@ -201,7 +244,7 @@ def load_weights(module: nn.Module, weights: str | Path) -> dict[str, str]:
 
     Raises:
         BadInput: when there is no such file, or its tensors are not those of the network.
-        DamagedFile: when it is not a whole safetensors file.
+        DamagedFile: when it is not a whole safetensors file; others are never opened, as a pickle runs code.
     """
     path = Path(weights)
     if not path.is_file():
@@ -210,8 +253,11 @@ def load_weights(module: nn.Module, weights: str | Path) -> dict[str, str]:
         tensors = load_file(path)
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:
-        raise DamagedFile(f"{path}: not a whole safetensors file ({error})") from error
+        hint = "; save the tensors with safetensors.torch.save_file" if path.suffix != ".safetensors" else ""
+        raise DamagedFile(f"{path}: not a whole safetensors file ({error}){hint}") from error
     load_state(module, tensors, str(path))
     return dict(metadata)
 
@@ -262,14 +308,27 @@ class _Normalise(nn.Module):
 
 def _keep_output(into: dict[str, Tensor], name: str) -> Any:
     def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-        into[name] = output
+        into[name] = output.clone()  # as the next layer may write to it
+
+    return hook
+
+
+def _keep_statistics(into: dict[str, Tensor], request: LayerStatistics) -> Any:
+    def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        # At once: the next layer may write to the output (an in-place ReLU does), and maps are large.
+        if not isinstance(output, Tensor) or output.ndim not in (2, 3, 4):
+            what = f"{output.ndim} axes" if isinstance(output, Tensor) else f"a {type(output).__name__}"
+            raise WrongUse(
+                f"the layer {request.layer!r} gives {what}: statistics need (B, C), (B, P, C) or (B, C, H, W)"
+            )
+        into[request.key] = _channel_statistics(output)
 
     return hook
 
 
 def _keep_input(into: dict[str, Tensor], name: str) -> Any:
     def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        into[name] = inputs[0].flatten(1)
+        into[name] = inputs[0].clone()
 
     return hook
 

@@ -39,8 +39,8 @@ class Arrays(Encoder):
         Raises:
             WrongUse: when a column is not there.
         """
-        keys = [key_of(want) for want in wanted] or list(columns)
-        absent = [key for key in keys if key not in columns]
+        keys = {key_of(want) for want in wanted} or set(columns)
+        absent = sorted(keys - set(columns))
         if absent:
             raise WrongUse(f"the arrays hold {', '.join(columns)}; there is no {', '.join(absent)}")
-        return {key: columns[key] for key in keys}
+        return {key: columns[key] for key in columns if key in keys}  # in the order of the file

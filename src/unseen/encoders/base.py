@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import inspect
 import re
 from collections.abc import Mapping
@@ -85,49 +86,54 @@ class Encoder:
         return cls(**description["arguments"], **({"state": state} if state else {}))
 
 
-def open_encoder(text: str | Encoder, device: str | torch.device = "cpu") -> Encoder:
+def open_encoder(text: str | Encoder, device: str | torch.device | None = None) -> Encoder:
     """An encoder from its name.
 
     Args:
         text: ``name``, ``name:argument`` or ``name:argument?option=value&option=value``, such as ``packaged``,
             ``pixels?size=8``, ``timm:resnet18?weights=net.safetensors`` or
-            ``torch:nets.py:resnet20?weights=net.safetensors&size=32&mean=0.5,0.5,0.5``. An `Encoder` passes through.
-        device: where its network runs.
+            ``torch:nets.py:resnet20?weights=net.safetensors&size=32&mean=0.5,0.5,0.5``. Values are written as in
+            an address (``%26`` is ``&``). An `Encoder` passes through.
+        device: where its network runs; None leaves it where it is, at first the CPU.
 
     Raises:
-        WrongUse: for an unknown name or option.
+        WrongUse: for an unknown name, option, value or device.
         MissingExtra: when an optional dependency is not installed.
 
     >>> open_encoder("pixels?size=4").id
     'pixels:4x4'
     """
     if isinstance(text, Encoder):
-        return text.to(device)
+        return text if device is None else text.to(device)
     match = re.fullmatch(r"(?P<name>\w+)(?::(?P<argument>[^?]*))?(?:\?(?P<options>.*))?", text)
     if match is None:
         raise WrongUse(f"{text!r} is not an encoder: write name, name:argument or name:argument?option=value")
-    kind = find("encoders", match["name"])
+    name = match["name"]
+    kind = find("encoders", name)
+    accepted = {key: p for key, p in inspect.signature(kind).parameters.items() if key != "state"}
     given: dict[str, Any] = {}
+    if match["argument"]:
+        if not accepted:
+            raise WrongUse(f"{text!r}: {name} takes no argument")
+        given[next(iter(accepted))] = match["argument"]
     for pair in filter(None, (match["options"] or "").split("&")):
         key, sep, value = pair.partition("=")
         if not sep:
             raise WrongUse(f"{text!r}: write options as name=value, got {pair!r}")
-        given[key] = _literal(unquote(value))
-    accepted = [name for name in inspect.signature(kind).parameters if name != "state"]
-    unknown = [key for key in given if key not in accepted]
-    if unknown:
-        raise WrongUse(
-            f"{text!r}: {match['name']} has no option {unknown[0]!r}; it takes {', '.join(accepted) or 'none'}"
-        )
-    if match["argument"]:
-        if not accepted:
-            raise WrongUse(f"{text!r}: {match['name']} takes no argument")
-        given[accepted[0]] = match["argument"]
-    try:
-        encoder: Encoder = kind(**given)
-    except TypeError as error:
-        raise WrongUse(f"{text!r}: {match['name']} takes {', '.join(accepted)}; {error}") from error
-    return encoder.to(device)
+        if key not in accepted:
+            close = difflib.get_close_matches(key, accepted, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(accepted) or 'none'}"
+            raise WrongUse(f"{text!r}: {name} has no option {key!r}; {hint}")
+        if key in given:
+            raise WrongUse(f"{text!r}: {key} is given twice")
+        # File and class names stay text, even where they look like numbers.
+        plain = "str" in str(accepted[key].annotation)
+        given[key] = unquote(value) if plain else _literal(unquote(value))
+    lacking = [key for key, p in accepted.items() if p.default is p.empty and key not in given]
+    if lacking:
+        raise WrongUse(f"{text!r}: {name} needs a {lacking[0]}: write {name}:{lacking[0].upper()}")
+    encoder: Encoder = kind(**given)
+    return encoder if device is None else encoder.to(device)
 
 
 def _literal(text: str) -> Any:

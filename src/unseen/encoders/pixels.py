@@ -20,7 +20,7 @@ class Pixels(Encoder):
     """
 
     def __init__(self, size: int = 16) -> None:
-        if not isinstance(size, int) or size < 1:
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise WrongUse(f"pixels?size={size}: the size is a whole number of pixels from 1")
         self.size = size
         self._preprocess = Preprocess(size, resize="squash", interpolation="box")
@@ -44,4 +44,4 @@ class Pixels(Encoder):
         other = [key_of(want) for want in wanted if want != "features"]
         if other:
             raise WrongUse(f"pixels give features only, not {', '.join(other)}: use a network, or put a head before it")
-        return {"features": torch.from_numpy(batch.reshape(len(batch), -1)).float() / 255}
+        return {"features": torch.tensor(batch.reshape(len(batch), -1)).float() / 255}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from unseen.data import Preprocess
-from unseen.encoders._module import ModuleEncoder, load_state, load_weights
+from unseen.encoders._module import ModuleEncoder, load_state, load_weights, one_line
 from unseen.errors import BadInput, WrongUse
 from unseen.optional import require
 
@@ -39,9 +40,12 @@ class Timm(ModuleEncoder):
     ) -> None:
         timm = require("timm", "timm")
         self.model, self.size, self.classes_given = model, size, classes
+        for option, value in (("size", size), ("classes", classes)):
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise WrongUse(f"timm:{model}: {option} is a whole number from 1, got {value!r}")
         name = model.split(".", 1)[0]
         if name not in timm.list_models():
-            close = timm.list_models(f"*{name}*")[:3]
+            close = difflib.get_close_matches(name, timm.list_models(), n=3) or timm.list_models(f"*{name}*")[:3]
             raise WrongUse(
                 f"timm:{model}: timm has no such model" + (f"; there are {', '.join(close)}" if close else "")
             )
@@ -53,13 +57,12 @@ class Timm(ModuleEncoder):
             options["num_classes"] = classes
         try:
             network: nn.Module = timm.create_model(model, pretrained=pretrained, **options)
-        except (OSError, RuntimeError) as error:
+        except Exception as error:  # of timm, its hub, or whatever they reach the network by
             if not pretrained:
-                raise WrongUse(f"timm:{model}: {str(error).splitlines()[0]}") from error
-            reason = str(error).splitlines()[0]
+                raise WrongUse(f"timm:{model}: {one_line(error)}") from error
             raise BadInput(
-                f"timm:{model}: its weights cannot be downloaded and are not in the cache ({reason}); "
-                "give a file: timm:" + model + "?weights=FILE.safetensors"
+                f"timm:{model}: its pretrained weights are not in the cache and cannot be downloaded "
+                f"({one_line(error)}); give a file: timm:{model}?weights=FILE.safetensors"
             ) from error
         if weights is not None:
             load_weights(network, weights)

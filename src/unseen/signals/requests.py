@@ -6,7 +6,10 @@ the pass that it makes anyway where that is possible, and the answer is kept und
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
+
+from unseen.errors import WrongUse
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,10 @@ class LayerStatistics(Request):
 
     layer: str
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.layer, str):
+            raise WrongUse(f"LayerStatistics takes the dotted name of a layer, got {self.layer!r}")
+
 
 @dataclass(frozen=True)
 class Perturbed(Request):
@@ -47,11 +54,30 @@ class Perturbed(Request):
 
     Attributes:
         epsilon: step in units of the normalised input.
-        temperature: divides the logits before the cross-entropy.
+        temperature: divides the logits before the cross-entropy; above 0.
+
+    Raises:
+        WrongUse: for other than finite numbers.
+
+    >>> Perturbed(temperature=10).key
+    'Perturbed(epsilon=0.0014,temperature=10.0)'
     """
 
     epsilon: float = 0.0014
     temperature: float = 1000.0
+
+    def __post_init__(self) -> None:
+        # 10 and 10.0 are equal requests, so they must have one key as well.
+        for name in ("epsilon", "temperature"):
+            try:
+                value = float(getattr(self, name))
+            except (TypeError, ValueError) as error:
+                raise WrongUse(f"Perturbed({name}={getattr(self, name)!r}) is not a number") from error
+            if not math.isfinite(value):
+                raise WrongUse(f"Perturbed({name}={value!r}) is not a finite number")
+            object.__setattr__(self, name, value)
+        if self.temperature <= 0:
+            raise WrongUse(f"Perturbed(temperature={self.temperature!r}): the temperature is above 0")
 
 
 def key_of(wanted: str | Request) -> str:

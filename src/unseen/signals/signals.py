@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -102,7 +103,7 @@ class Signals:
     def width(self, name: str) -> int:
         """Length of one row of ``name``: the product of its axes after the first."""
         if name in self._columns and not any(name in step.writes for step in self._steps):
-            return int(np.prod(self._columns[name].shape[1:], dtype=np.int64))
+            return math.prod(self._columns[name].shape[1:])
         if not len(self):
             return 0
         return int(next(self.batches(name, size=1))[name][0].numel())
@@ -194,7 +195,7 @@ def _column(name: str, value: Any) -> Any:
 
 def _check_finite(name: str, part: Tensor, rows: int | np.ndarray) -> None:
     # One sum tells for nearly every batch; it may overflow on finite values, so only then look closely.
-    if part.numel() == 0 or bool(torch.isfinite(part.sum())):
+    if part.numel() == 0 or math.isfinite(part.sum().item()):
         return
     bad = ~torch.isfinite(part).flatten(1).all(dim=1)
     if bool(bad.any()):

@@ -8,6 +8,7 @@ killed, a folder that grew at its end and a ``--limit``ed run all find what is a
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,15 +22,44 @@ from unseen.files import fingerprint, replacing, write_json
 FORMAT = 1
 
 
+class Stored:
+    """One finished array on disk, mapped only while it is read: ``(N, ...)``.
+
+    A map holds an open file for as long as it lives, and a large store has more shards than a process may have
+    open files.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        opened = self._map()
+        self.shape: tuple[int, ...] = opened.shape
+        self.dtype: np.dtype[Any] = opened.dtype
+
+    def _map(self) -> np.ndarray:
+        held: np.ndarray = np.load(self._path, mmap_mode="r", allow_pickle=False)
+        return held
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        try:
+            return np.array(self._map()[rows])
+        except (FileNotFoundError, ValueError, EOFError) as error:
+            raise BadInput(
+                f"{self._path}: went away or changed while it was being read; run the same command again"
+            ) from error
+
+
 class Shards:
-    """One signal over all shards, read through memory maps: ``(N, ...)``.
+    """One signal over all shards, in memory or `Stored`: ``(N, ...)``.
 
     >>> column = Shards([np.zeros((2, 3)), np.ones((1, 3))])
     >>> column.shape, column[1:3][:, 0].tolist(), column[[2, 0]][:, 0].tolist()
     ((3, 3), [0.0, 1.0], [1.0, 0.0])
     """
 
-    def __init__(self, parts: Sequence[np.ndarray]) -> None:
+    def __init__(self, parts: Sequence[np.ndarray | Stored]) -> None:
         self._parts = list(parts)
         self._starts = np.cumsum([0, *(len(part) for part in parts)])
         self.dtype = parts[0].dtype
@@ -45,7 +75,18 @@ class Shards:
     def __getitem__(self, rows: Any) -> np.ndarray:
         if isinstance(rows, slice):
             rows = np.arange(*rows.indices(len(self)))
-        rows = np.asarray(rows, dtype=np.int64)
+        rows = np.asarray(rows)
+        if rows.dtype == np.bool_:
+            if rows.shape != (len(self),):
+                raise IndexError(f"a mask of shape {rows.shape} for {len(self):,} rows")
+            rows = np.flatnonzero(rows)
+        rows = rows.astype(np.int64)
+        if rows.ndim == 0:
+            row: np.ndarray = self[rows[None]][0]
+            return row
+        if rows.size and (rows.min() < -len(self) or rows.max() >= len(self)):
+            raise IndexError(f"there are {len(self):,} rows, not {int(rows.min())} to {int(rows.max())}")
+        rows = np.where(rows < 0, rows + len(self), rows)
         out = np.empty((len(rows), *self.shape[1:]), dtype=self.dtype)
         shard = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(shard):
@@ -75,8 +116,8 @@ class Store:
         """The folder of the shard whose rows contain ``digests``."""
         return self.folder / fingerprint(*digests)[:32]
 
-    def read(self, shard: Path, signal: str, rows: int) -> tuple[np.ndarray, dict[int, str]] | None:
-        """A finished shard as a memory map with its unreadable rows and reasons; None when it must be made.
+    def read(self, shard: Path, signal: str, rows: int) -> tuple[Stored, dict[int, str]] | None:
+        """A finished shard with its unreadable rows and reasons; None when it must be made.
 
         A shard whose bytes are not those that were written is treated as absent.
         """
@@ -85,8 +126,7 @@ class Store:
             about = json.loads(marker.read_bytes())
             if about["format"] != FORMAT or about["rows"] != rows or about["sha256"] != _sha256(array):
                 return None
-            held = np.load(array, mmap_mode="r", allow_pickle=False)
-            return held, {int(row): str(reason) for row, reason in about["unreadable"].items()}
+            return Stored(array), {int(row): str(reason) for row, reason in about["unreadable"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
@@ -97,9 +137,16 @@ class Store:
             NoRoom: when the disk is full; what is finished stays.
         """
         array, marker = self._paths(shard, signal)
-        # np.save to a file, never through a memory map: on a full disk a map dies of SIGBUS.
+        # Never through a memory map: on a full disk a map dies of SIGBUS. Nor by np.save to the file: it says that
+        # the disk is full without an error number, so that nobody can tell.
+        header = io.BytesIO()
+        plain = np.ascontiguousarray(values)
+        np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(plain))
+        digest = hashlib.sha256()  # of what was meant, so that a bad write is noticed when it is read
         with replacing(array) as file:
-            np.save(file, values, allow_pickle=False)
+            for part in (header.getbuffer(), plain.reshape(-1).view(np.uint8).data):
+                digest.update(part)
+                file.write(part)
         write_json(
             marker,
             {
@@ -107,7 +154,7 @@ class Store:
                 "encoder": self.encoder,
                 "signal": signal,
                 "rows": len(values),
-                "sha256": _sha256(array),
+                "sha256": digest.hexdigest(),
                 "unreadable": {str(row): reason for row, reason in unreadable.items()},
             },
         )
