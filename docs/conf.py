@@ -32,6 +32,9 @@ html_copy_source = False
 html_show_sourcelink = False
 
 
+INCLUDED = re.compile(r"```\{include\} (?P<path>tables/\S+)\n```\n")
+
+
 def missing_tables(app, docname, source):
     """Say so where a table of measurements has not been made, in place of a failing include."""
 
@@ -39,8 +42,14 @@ def missing_tables(app, docname, source):
         there = (HERE / block["path"]).is_file()
         return block[0] if there else "*These numbers have not been measured in this checkout yet.*\n"
 
-    source[0] = re.sub(r"```\{include\} (?P<path>tables/\S+)\n```\n", replace, source[0])
+    source[0] = INCLUDED.sub(replace, source[0])
+
+
+def pages_with_tables(app, env, added, changed, removed):
+    """A table may have come or gone since the last build."""
+    return [name for name in env.found_docs if INCLUDED.search((HERE / f"{name}.md").read_text(encoding="utf-8"))]
 
 
 def setup(app):
     app.connect("source-read", missing_tables)
+    app.connect("env-get-outdated", pages_with_tables)

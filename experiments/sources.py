@@ -49,12 +49,12 @@ def photos(folder: Path, domain: str = "photo") -> Path:
     return write(folder, blob, offset, rows, [str(names[row]) for row in rows], ".webp")
 
 
-def small_images(folder: Path, classes: int = 10, skip: int = 0) -> Path:
-    """``classes`` classes of 64 x 64 images, evenly spaced over the 200 and none of them twice, 78 images each."""
+def small_images(folder: Path, classes: int = 10, shift: int = 0) -> Path:
+    """``classes`` classes of 64 x 64 images, evenly spaced over the 200 and moved by ``shift``, 78 images each."""
     with np.load(archive("tiny_imagenet_jpeg.npz")) as z:
         blob, offset, labels = z["jpeg"], z["offset"], z["label"].astype(int)
     about = json.loads(archive("tiny_imagenet_classes.json").read_text())
     names = [str(name).split(",")[0].replace(" ", "_").replace("/", "_") for name in about["names"]]
-    chosen = np.linspace(0, 199, classes + skip).round().astype(int)[skip:]
-    rows = np.flatnonzero(np.isin(labels, chosen))
-    return write(folder, blob, offset, rows.tolist(), [names[labels[i]] for i in rows], ".jpg")
+    chosen = (np.linspace(0, 199, classes).round().astype(int) + shift) % 200
+    rows = np.flatnonzero(np.isin(labels, chosen)).tolist()
+    return write(folder, blob, offset, rows, [names[labels[row]] for row in rows], ".jpg")

@@ -2,14 +2,12 @@
 
 import re
 import textwrap
-from pathlib import Path
 
 import typer
 
 from unseen.cli import app as commands
 
 PLACE = "<!-- the commands -->"
-KINDS = {Path: "path", str: "text", int: "integer", float: "number"}
 
 
 def markdown() -> str:
@@ -32,14 +30,14 @@ def _command(name, command) -> str:
 
 
 def _help(text: str) -> str:
-    text = re.sub(r"\[/?bold\]", "", textwrap.dedent(text)).strip()
-    return re.sub(r"^Example: (.+)$", r"```bash\n\1\n```", text, flags=re.MULTILINE)
+    text = textwrap.dedent(text).strip()
+    return re.sub(r"^Example: `(.+)`$", r"```bash\n\1\n```", text, flags=re.MULTILINE)
 
 
 def _names(option) -> str:
     names = ", ".join(f"`{name}`" for name in option.opts)
     others = ", ".join(f"`{name}`" for name in option.secondary_opts)
-    kind = "" if option.is_flag else f" *{KINDS.get(option.bare_type(), 'value')}*"
+    kind = "" if option.is_flag else f" *{_cell(option.metavar or 'VALUE')}*"
     return names + (f" / {others}" if others else "") + kind
 
 
@@ -66,6 +64,11 @@ def _fill(_app, docname, source) -> None:
         source[0] = source[0].replace(PLACE, markdown())
 
 
+def _always(_app, _env, _added, _changed, _removed) -> list[str]:
+    return ["cli"]  # made from code, so its own date says nothing
+
+
 def setup(app):
     app.connect("source-read", _fill)
+    app.connect("env-get-outdated", _always)
     return {"parallel_read_safe": True}

@@ -2,34 +2,56 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 
 from unseen.errors import NoRoom, UnseenError
 
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
 
 def main() -> None:
     """Run the command line and end with the documented exit code."""
-    from unseen.cli import app
-
     try:
-        app()
+        from unseen.cli import app
+
+        code = app(standalone_mode=False)
     except UnseenError as error:
-        print(f"unseen: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except MemoryError:
-        print(
-            "unseen: out of memory: encode fewer inputs at a time (--limit) or choose another detector",
-            file=sys.stderr,
-        )
-        sys.exit(NoRoom.exit_code)
+        _end(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _end("interrupted", 130)
     except BrokenPipeError:  # the reader of our output went away; nothing is wrong
         sys.stderr.close()
         sys.exit(0)
-    except Exception:
+    except Exception as error:
+        if hasattr(error, "format_message"):  # the option parser's: a slip in the command line
+            where = getattr(getattr(error, "ctx", None), "command_path", None) or "unseen"
+            message = " ".join(error.format_message().split())
+            message += "" if message.endswith((".", "?")) or not message else "."
+            if not message:  # no command was given, and the help is on the screen
+                sys.exit(2)
+            _end(f"{message} See {where} --help", 2)
+        if _no_memory(error):
+            _end("out of memory: use fewer inputs (--limit) or another detector", NoRoom.exit_code)
+        if isinstance(error, OSError) and error.errno in _FULL:
+            _end(f"no space left on the disk ({error.filename or error.strerror})", NoRoom.exit_code)
         traceback.print_exc()
-        print("unseen: this is a defect of unseen, please report it with the lines above", file=sys.stderr)
-        sys.exit(1)
+        _end("this is a defect of unseen, please report it with the lines above", 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end(message: str, code: int) -> None:
+    print(f"unseen: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _no_memory(error: Exception) -> bool:
+    # torch has an exception of its own on a GPU only; on the CPU it is a RuntimeError that says so.
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+    )
 
 
 if __name__ == "__main__":

@@ -357,9 +357,7 @@ class OpenSetClassifier:
         if encoder is not None:
             guard.encoder = open_encoder(encoder, device)
             if guard.encoder.id != guard.encoder_id:
-                raise WrongUse(
-                    f"{path} was fitted with the encoder {guard.encoder_id}, this one is {guard.encoder.id}"
-                )
+                raise WrongUse(f"{path} was fitted with the encoder {guard.encoder_id}, this one is {guard.encoder.id}")
         elif "name" in description["encoder"]:
             guard.encoder = _restored(path, description["encoder"], _below("encoder", tensors)).to(device)
         return guard
@@ -417,9 +415,7 @@ class OpenSetClassifier:
                 )
             support = encode(inputs, self.encoder, self._asked(self.encoder), cache=cache, progress=progress)
         elif support.encoder and support.encoder != self.encoder_id:
-            raise WrongUse(
-                f"these signals are of the encoder {support.encoder}, the classifier's is {self.encoder_id}"
-            )
+            raise WrongUse(f"these signals are of the encoder {support.encoder}, the classifier's is {self.encoder_id}")
         return Support.of(support, labels)
 
     def _asked(self, encoder: Encoder) -> frozenset[str | Request] | None:

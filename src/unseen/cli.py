@@ -5,15 +5,16 @@ Command bodies import what they use, so that ``--help`` loads no torch.
 
 from __future__ import annotations
 
-import shutil
+import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -28,23 +29,26 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Is this input something the model was ever taught?\n\n"
-    "Start with [bold]unseen demo[/bold], then on your own folder (one sub-folder a class):\n\n"
-    "  unseen audit photos/\n\n  unseen fit photos/ -o guard.unseen\n\n  unseen score guard.unseen new/\n\n"
+    "Start with `unseen demo`, then on your own folder (one sub-folder a class):\n\n"
+    "- `unseen audit photos/`\n- `unseen fit photos/ -o guard.unseen`\n- `unseen score guard.unseen new/`\n\n"
     "Exit codes: 0 done; 1 a defect of ours; 2 wrong use; 3 bad input (with --strict also skipped inputs); "
     "4 damaged or foreign model file; 5 a missing extra; 6 disk or memory full; 130 interrupted.",
 )
-out = Console()
-err = Console(stderr=True)
-DELAY = 2.0  # seconds before a progress bar is worth showing
+# What people named (paths, classes) is printed as it is: no markup, no emoji, no guessed colours.
+out = Console(markup=False, emoji=False, highlight=False)
+err = Console(markup=False, emoji=False, highlight=False, stderr=True)
+DELAY = 2.0  # seconds before progress is worth showing
+EVERY = 10.0  # seconds between its lines in a log
 SHOWN = 10  # lines of a list that a person reads; the rest is in the JSON
 
 Source = Annotated[
     Path,
     typer.Argument(
-        help="A folder with one sub-folder a class, a .csv/.tsv/.jsonl manifest, or a .npy/.npz/.safetensors file.",
+        help="A folder with one sub-folder a class, a manifest (.csv, .tsv, .jsonl), or arrays (.npy, .npz, "
+        ".safetensors).",
         show_default=False,
     ),
 ]
@@ -52,21 +56,32 @@ EncoderOption = Annotated[
     str | None,
     typer.Option(
         "--encoder", "-e",
-        help="packaged, pixels, arrays, timm:NAME, torch:FILE.py:NAME?weights=W.safetensors&size=32, ... "
-        "(`unseen list`). Default: packaged for images, arrays for arrays.",
+        metavar="NAME",
+        help="packaged, pixels?size=8, timm:MODEL, torch:FILE.py:NET, arrays; see `unseen list`. "
+        "Default: packaged for images, arrays for arrays.",
         show_default=False,
     ),
 ]  # fmt: skip
 JsonOption = Annotated[
-    Path | None, typer.Option("--json", help="Write everything found as JSON; - is standard output.")
+    Path | None,
+    typer.Option(
+        "--json", metavar="FILE", help="Write everything found as JSON; - is standard output.", show_default=False
+    ),
 ]
-SeedOption = Annotated[int, typer.Option(help="Of every random draw.")]
-DeviceOption = Annotated[str, typer.Option(help="Where networks run: cpu, cuda, mps, ...")]
-LimitOption = Annotated[int | None, typer.Option(min=1, help="Use at most so many inputs, drawn by class.")]
-AlphaOption = Annotated[float, typer.Option(help="Share of known inputs that may be called unseen.")]
+SeedOption = Annotated[int, typer.Option(metavar="N", help="Seed of every random draw.")]
+DeviceOption = Annotated[str, typer.Option(metavar="NAME", help="Where networks run: cpu, cuda, mps, ...")]
+LimitOption = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Use at most N inputs, drawn by class under the seed. Default: all."),
+]
+AlphaOption = Annotated[
+    float, typer.Option(metavar="SHARE", help="Share of known inputs that may be called unseen, between 0 and 1.")
+]
 CacheOption = Annotated[
     Path | None,
-    typer.Option(help="Folder that keeps encodings. Default: the user's cache folder.", show_default=False),
+    typer.Option(
+        metavar="DIR", help="Folder that keeps encodings. Default: the user's cache folder.", show_default=False
+    ),
 ]
 StrictOption = Annotated[bool, typer.Option("--strict", help="End with exit code 3 when an input had to be skipped.")]
 
@@ -75,35 +90,42 @@ StrictOption = Annotated[bool, typer.Option("--strict", help="End with exit code
 def main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     """Hold the options that come before a command."""
     if version:
-        out.print(__version__)
+        out.print(f"unseen {__version__}")
         raise typer.Exit
 
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")] = Path("unseen-demo"),
-    encoder: EncoderOption = None,
-    seed: SeedOption = 0,
+    folder: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")] = Path("unseen-demo"),
+    encoder: Annotated[
+        str, typer.Option("--encoder", "-e", metavar="NAME", help="An image encoder; see `unseen list`.")
+    ] = "pixels?size=8",
     alpha: AlphaOption = 0.05,
-    device: DeviceOption = "cpu",
     json: JsonOption = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "cpu",
 ) -> None:
     """Run the whole way on real data that is already installed: scikit-learn's handwritten digits.
 
     Seven digits are known. An audit holds each out in turn, a guard is fitted, and then it meets new images of the
     seven, the three digits it never saw, and two photographs. Ends with a table and a page to open.
 
-    Example: unseen demo -o demo
+    Example: `unseen demo -o demo`
     """
-    from unseen.api.demo import demo as run
-
+    _writable(json)
     with _progress() as report:
-        found = run(folder, encoder=encoder or "pixels?size=8", seed=seed, alpha=alpha, device=device, progress=report)
-    _show_audit(found["audit"])
-    _show_scores(found["score"])
-    out.print(f"\nThe page: [bold]{found['page']}[/bold]")
-    out.print("Your own folder, one sub-folder a class:  [bold]unseen audit photos/[/bold]")
-    _write(json, found)
+        from unseen.api.demo import demo as run
+
+        found = run(folder, encoder=encoder, seed=seed, alpha=alpha, device=device, progress=report)
+
+    def show() -> None:
+        _show_audit(found["audit"])
+        out.print()
+        _show_scores(found["score"])
+        out.print(f"\nThe page: {found['page']}", style="bold", soft_wrap=True)
+        out.print("Next, your own folder with one sub-folder a class:  unseen audit photos/")
+
+    _finish(json, found, show)
 
 
 @app.command()
@@ -112,15 +134,17 @@ def audit(
     encoder: EncoderOption = None,
     detectors: Annotated[
         str | None,
-        typer.Option(help="Names with commas; default: every one that applies.", show_default=False),
+        typer.Option(metavar="NAMES", help="Names with commas. Default: all that apply.", show_default=False),
     ] = None,
     held_out: Annotated[
         str | None,
         typer.Option(
-            help="How many classes to hold out, or their names with commas; default: all.", show_default=False
+            metavar="N|NAMES",
+            help="How many classes to hold out, or their names with commas (`7,` is the class 7). Default: all.",
+            show_default=False,
         ),
     ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Random splits, averaged inside each class.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, metavar="N", help="Random splits, averaged inside each class.")] = 3,
     pixels: Annotated[bool, typer.Option(help="Also score raw pixels, which shows when a task is trivial.")] = True,
     json: JsonOption = None,
     seed: SeedOption = 0,
@@ -134,16 +158,17 @@ def audit(
     Each class is held out in turn: detectors learn the others and must notice it. Inputs are encoded once. Intervals
     are over held-out classes; a fifth of the inputs is set aside for `fit` and never looked at.
 
-    Example: unseen audit photos/ --json audit.json
+    Example: `unseen audit photos/ --json audit.json`
     """
-    from unseen import api
-
+    _writable(json)
     with _progress() as report:
+        from unseen import api
+
         found = api.audit(
             source,
             encoder,
-            detectors=detectors.split(",") if detectors else None,
-            held_out=int(held_out) if held_out and held_out.isdigit() else held_out.split(",") if held_out else None,
+            detectors=_listed(detectors) if detectors else None,
+            held_out=int(held_out) if held_out and held_out.isdecimal() else _listed(held_out) if held_out else None,
             repeats=repeats,
             cache=cache,
             limit=limit,
@@ -153,23 +178,31 @@ def audit(
             progress=report,
         )
     result = found.to_dict()
-    if not _is_stdout(json):
+    options = {"-e": encoder, "--cache": cache, "--limit": limit, "--seed": seed or None}
+
+    def show() -> None:
         _show_audit(result)
-    _write(json, result)
+        _next("unseen", "fit", source, "-d", result["recommended"]["expression"], "-o", "guard.unseen", **options)
+
+    _finish(json, result, show)
     _strict(strict, found.skipped)
 
 
 @app.command()
 def fit(
     source: Source,
-    path: Annotated[Path, typer.Option("--out", "-o", help="File to write.")] = Path("guard.unseen"),
+    path: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write.")] = Path("guard.unseen"),
     encoder: EncoderOption = None,
     detector: Annotated[
         str,
-        typer.Option("--detector", "-d", help="auto (an audit chooses), knn, 'knn(k=10)', 'ridge >> energy', ..."),
+        typer.Option(
+            "--detector", "-d", metavar="NAME", help="auto (an audit chooses), knn, 'knn(k=10)', 'ridge >> energy', ..."
+        ),
     ] = "auto",
     alpha: AlphaOption = 0.05,
-    calibration: Annotated[float, typer.Option(help="Share of the inputs set aside for p-values.")] = 0.2,
+    calibration: Annotated[
+        float, typer.Option(metavar="SHARE", help="Share of the inputs set aside for p-values.")
+    ] = 0.2,
     json: JsonOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
@@ -180,13 +213,15 @@ def fit(
     """Learn a guard from known inputs and save it in one file.
 
     Part of the inputs is set aside: they set the threshold, so that new known inputs are called unseen in at most a
-    share alpha of the cases.
+    share alpha of the cases. Labels are used where there are some; a folder without class folders will do.
 
-    Example: unseen fit photos/ -o guard.unseen --alpha 0.01
+    Example: `unseen fit photos/ -o guard.unseen --alpha 0.01`
     """
-    from unseen import api
-
+    _writable(json)
+    _writable(path)
     with _progress() as report:
+        from unseen import api
+
         made = api.fit(
             source,
             encoder,
@@ -199,16 +234,22 @@ def fit(
             device=device,
             progress=report,
         )
-    made.classifier.save(path)
+        made.classifier.save(path)
     about = made.classifier.info()
-    if not _is_stdout(json):
+    asked = {"-e": None if made.classifier.encoder is None or made.classifier.encoder.rebuildable else encoder}
+
+    def show() -> None:
         out.print(made.reason)
         _show_info(about)
         if made.audit is not None:
             _show_notes(made.audit.warnings, made.audit.notes)
             _show_skipped(made.audit.skipped)
-        out.print(f"Saved [bold]{path}[/bold]. Next: unseen score {path} NEW_INPUTS")
-    _write(json, about | {"file": str(path)})
+        elif about["skipped"]:
+            out.print(f"{about['skipped']:,} inputs could not be read and were skipped")
+        out.print(f"Saved {path}", style="bold", soft_wrap=True)
+        _next("unseen", "score", path, "NEW_INPUTS", **asked)
+
+    _finish(json, about | {"file": str(path)}, show)
     _strict(strict, range(about["skipped"]))
 
 
@@ -216,30 +257,49 @@ def fit(
 def score(
     guard: Annotated[Path, typer.Argument(help="What `unseen fit` saved.", show_default=False)],
     source: Source,
-    table: Annotated[Path, typer.Option("--out", "-o", help="Table to write: .csv or .jsonl.")] = Path("scores.csv"),
+    table: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Table to write: .csv or .jsonl.")] = Path(
+        "scores.csv"
+    ),
     copy_unseen: Annotated[
-        Path | None, typer.Option(help="Copy the unseen files into this folder.", show_default=False)
+        Path | None,
+        typer.Option(metavar="DIR", help="Copy the unseen files into this folder.", show_default=False),
     ] = None,
-    encoder: EncoderOption = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            "--encoder",
+            "-e",
+            metavar="NAME",
+            help="Only for a guard of your own network (torch:FILE.py:NET), which its file cannot hold.",
+            show_default=False,
+        ),
+    ] = None,
     alpha: Annotated[
-        float | None, typer.Option(help="Another false-alarm rate than at the fit.", show_default=False)
+        float | None,
+        typer.Option(metavar="SHARE", help="Another false-alarm rate. Default: that of the fit.", show_default=False),
     ] = None,
     json: JsonOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
     limit: LimitOption = None,
-    cache: CacheOption = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder that keeps encodings. Default: none are kept.", show_default=False),
+    ] = None,
     strict: StrictOption = False,
 ) -> None:
-    """Say which inputs are known.
+    """Say of each input whether it is known or unseen.
 
-    The p-value of an input is small when few calibration inputs are as unfamiliar; `unseen` means p <= alpha.
+    The p-value of an input is small when few of the known inputs set aside at the fit are as unfamiliar; `unseen`
+    means p <= alpha. Inputs in class folders, or with labels, are also counted by label.
 
-    Example: unseen score guard.unseen new/ -o scores.csv --copy-unseen review/
+    Example: `unseen score guard.unseen new/ -o scores.csv --copy-unseen review/`
     """
-    from unseen import api
+    _writable(json)
+    _writable(table, ".csv", ".jsonl")
+    with _progress(kept=cache is not None) as report:
+        from unseen import api
 
-    with _progress() as report:
         verdicts = api.score(
             guard,
             source,
@@ -249,20 +309,19 @@ def score(
             limit=limit,
             seed=seed,
             device=device,
+            copy_unseen=copy_unseen,
             progress=report,
         )
-    verdicts.write(table)
-    if copy_unseen is not None:
-        _copy(
-            source,
-            [key for key, unseen in zip(verdicts.keys, verdicts.unseen, strict=True) if unseen],
-            copy_unseen,
-        )
+        verdicts.write(table)
     result = verdicts.to_dict()
-    if not _is_stdout(json):
+
+    def show() -> None:
         _show_scores(result)
-        out.print(f"Table: [bold]{table}[/bold]")
-    _write(json, result)
+        out.print(f"Table: {table}", style="bold", soft_wrap=True)
+        if copy_unseen is not None:
+            out.print(f"Copies of the {result['unseen']:,} unseen files: {copy_unseen}", style="bold", soft_wrap=True)
+
+    _finish(json, result, show)
     _strict(strict, verdicts.skipped)
 
 
@@ -272,7 +331,9 @@ def encode(
     encoder: EncoderOption = None,
     path: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Also write features, labels and keys to this .npz.", show_default=False),
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Also write signals, labels and keys to this .npz.", show_default=False
+        ),
     ] = None,
     json: JsonOption = None,
     seed: SeedOption = 0,
@@ -285,35 +346,49 @@ def encode(
 
     Can be interrupted or killed at any time: finished shards stay and the next run goes on from them.
 
-    Example: unseen encode photos/ -e packaged -o photos.npz
+    Example: `unseen encode photos/ -e packaged -o photos.npz`
     """
-    from unseen import api
-    from unseen.encoders._encode import default_cache
-
+    _writable(json)
+    if path is not None:
+        _writable(path, ".npz")
     start = time.perf_counter()
     with _progress() as report:
+        from unseen import api
+        from unseen.classifier import short_id
+        from unseen.encoders._encode import default_cache
+
         support = api.encode(source, encoder, cache=cache, limit=limit, seed=seed, device=device, progress=report)
-    if path is not None:
-        api.write_arrays(support, path)
+        if path is not None:
+            api.write_arrays(support, path)
+    kept = None if support.encoder.startswith("arrays") else str(cache or default_cache())
     about: dict[str, Any] = {
         "n": len(support),
         "signals": {name: support.signals.width(name) for name in support.signals.names},
         "classes": list(support.classes),
         "encoder": support.encoder,
-        "cache": str(cache or default_cache()),
+        "cache": kept,
         "file": None if path is None else str(path),
         "seconds": time.perf_counter() - start,
         "skipped": [{"path": key, "reason": reason} for key, reason in support.skipped],
         "notes": list(support.notes),
     }
-    if not _is_stdout(json):
+
+    def show() -> None:
         widths = ", ".join(f"{name} ({width:,} wide)" for name, width in about["signals"].items())
-        out.print(f"{len(support):,} inputs of {len(support.classes)} classes: {widths}")
-        out.print(f"Encoder: {support.encoder}", highlight=False)
-        out.print(f"Kept in [bold]{path or about['cache']}[/bold]")
+        whose = f"of {len(support.classes):,} classes" if support.labels is not None else "without labels"
+        out.print(f"{len(support):,} inputs {whose}: {widths}")
+        out.print(f"Encoder: {short_id(support.encoder)}")
         _show_notes([], support.notes)
         _show_skipped(support.skipped)
-    _write(json, about)
+        if kept is not None:
+            out.print(f"Kept in {kept}", style="bold", soft_wrap=True)
+        if path is not None:
+            out.print(f"Arrays: {path}", style="bold", soft_wrap=True)
+            _next("unseen", "audit", path)
+        else:
+            _next("unseen", "audit", source, **{"-e": encoder, "--cache": cache, "--limit": limit})
+
+    _finish(json, about, show)
     _strict(strict, support.skipped)
 
 
@@ -321,26 +396,25 @@ def encode(
 def list_(json: JsonOption = None) -> None:
     """Show every detector, head and encoder that there is.
 
-    Example: unseen list
+    Example: `unseen list`
     """
     from unseen import api
 
     rooms = api.catalogue()
-    if not _is_stdout(json):
+
+    def show() -> None:
         for room, parts in rooms.items():
-            table = Table(title=room, title_justify="left", show_edge=False)
-            for column in ("name", "reads", "labels", "what it says", "source"):
-                table.add_column(column, overflow="fold")
+            paper = any(part.get("source") for part in parts)
+            table = _table("name", "reads", "what it says", *(["source"] if paper else []))
+            out.print(room, style="bold")
             for part in parts:
-                table.add_row(
-                    part["name"],
-                    ", ".join(part["reads"]),
-                    part.get("labels", ""),
-                    part["summary"],
-                    part.get("source") or "",
-                )
-            out.print(table, "")
-    _write(json, rooms)
+                row = [part["name"], ", ".join(part["reads"]), part["summary"].replace("`", "")]
+                table.add_row(*row, *([part["source"] or ""] if paper else []))
+            out.print(table)
+            out.print()
+        out.print("Parts are put together as heads >> detector, options in brackets:  'ridge >> knn(k=10)'")
+
+    _finish(json, rooms, show)
 
 
 @app.command()
@@ -350,182 +424,228 @@ def info(
 ) -> None:
     """Show what a saved guard holds and promises.
 
-    Example: unseen info guard.unseen
+    Example: `unseen info guard.unseen`
     """
     from unseen import api
 
+    _writable(json)
     about = api.info(guard)
-    if not _is_stdout(json):
-        _show_info(about)
-    _write(json, about)
+    _finish(json, about, lambda: _show_info(about))
 
 
 @contextmanager
-def _progress() -> Iterator[Report]:
-    """A bar with time left on standard error, once something has taken two seconds."""
+def _progress(kept: bool = True) -> Iterator[Report]:
+    """Progress with time left on standard error, once the work has taken two seconds; a sentence at Ctrl-C.
+
+    A bar where a person looks on, now and then a line in a log.
+    """
     start = time.monotonic()
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
     )  # fmt: skip
     bar = Progress(*columns, console=err, transient=True)
     tasks: dict[str, Any] = {}
+    first: dict[str, tuple[float, int]] = {}  # when each thing was first heard of, and how far it was
+    spoken = start
 
     def report(what: str, done: int, total: int) -> None:
-        if time.monotonic() - start < DELAY and not bar.live.is_started:
+        nonlocal spoken
+        now = time.monotonic()
+        begun, before = first.setdefault(what, (now, done))
+        if now - start < DELAY:
             return
-        if not bar.live.is_started:
+        if err.is_terminal:
             bar.start()
-        if what not in tasks:
-            tasks[what] = bar.add_task(what, total=total, completed=done)
-        bar.update(tasks[what], completed=done, total=total)
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total, completed=done)
+            bar.update(tasks[what], completed=done, total=total)
+        elif now - spoken >= EVERY and done > before:
+            spoken = now
+            left = (now - begun) * (total - done) / (done - before)
+            err.print(f"{what}: {done:,} of {total:,}, {left:.0f} s left")
 
     try:
         yield report
+    except KeyboardInterrupt:
+        if bar.live.is_started:
+            bar.stop()
+        err.print(
+            "unseen: interrupted; what is encoded stays, the same command goes on from there"
+            if kept
+            else "unseen: interrupted; nothing was written (with --cache, what is encoded stays)",
+            soft_wrap=True,
+        )
+        raise typer.Exit(130) from None
     finally:
-        bar.stop()
+        if bar.live.is_started:
+            bar.stop()
+
+
+def _table(*columns: str, numbers: Sequence[str] = ()) -> Table:
+    """A table whose numbers keep their width at 80 columns; names are folded instead."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in columns:
+        number = column in numbers
+        table.add_column(column, justify="right" if number else "left", no_wrap=number, overflow="fold")
+    return table
 
 
 def _show_audit(found: Mapping[str, Any]) -> None:
-    table = Table(
-        title=f"Held-out classes: {len(found['held_out'])}, inputs: {found['n']:,} "
-        f"({found['n_calibration']:,} set aside), repeats: {found['repeats']}",
-        title_justify="left",
-        show_edge=False,
+    pick = found["recommended"]
+    level = f"{100 * found['confidence']:.0f} % interval"
+    numbers = ("AUROC", level, "AP", "FPR", "fit ms", "us each")
+    out.print(
+        f"{found['n']:,} inputs, {found['n_calibration']:,} of them set aside; {len(found['held_out'])} classes held out "
+        f"in turn, {found['repeats']} splits each",
+        style="bold",
     )
-    level = f"{100 * found['confidence']:.0f} %"
-    for column in ("detector", "AUROC %", level, "AP %", "FPR %", "fit ms", "us each"):
-        table.add_column(column, justify="left" if column == "detector" else "right", no_wrap=True)
+    table = _table("detector", *numbers, numbers=numbers)
     for row in found["detectors"]:
         name = f"pixels: {row['name']}" if row["baseline"] else row["name"]
-        best = name == found["recommended"]["name"]
         low, high = row["auroc_interval"]
+        best = name == pick["name"]
         table.add_row(
-            f"[bold]{name}[/bold] *" if best else name,
+            f"{name} *" if best else name,
             f"{100 * row['auroc']:.1f}",
             "" if low is None else f"{100 * low:.1f} - {100 * high:.1f}",
             f"{100 * row['ap_unknown']:.1f}",
             f"{100 * row['fpr_at_tpr95']:.1f}",
             f"{1e3 * row['fit_seconds']:.0f}",
             f"{1e3 * row['score_seconds']:.0f}",
+            style="bold" if best else None,
         )
     out.print(table)
     out.print(
-        "AP: average precision, unknown positive. FPR: share of unknown taken for known while 95 % of the known are "
-        "accepted.",
+        "Per cent, means over held-out classes. AUROC: 50 is a guess, 100 never errs. AP: average precision, unknown "
+        "positive. FPR: share of the unknown taken for known while 95 % of the known are accepted. Times: one fit, one "
+        "input.",
         style="dim",
-        highlight=False,
     )
-    pick = found["recommended"]
-    out.print(f"\nWorst held-out classes, by {pick['name']}:", highlight=False)
-    worst = Table(show_edge=False)
-    worst.add_column("class", overflow="fold")
-    worst.add_column("AUROC", justify="right")
+    out.print(f"\nHeld-out classes, the worst first, by {pick['name']}", style="bold")
+    baseline = any(row["baseline"] for row in found["detectors"])
+    columns = ("inputs", "AUROC", *(["pixels"] if baseline else []))
+    worst = _table("class", *columns, numbers=columns)
     for held in found["held_out"][:SHOWN]:
-        worst.add_row(held["class"], _percent(held["auroc"][pick["name"]]))
+        raw = [value for name, value in held["auroc"].items() if name.startswith("pixels: ")]
+        cells = [f"{held['n_unknown']:,}", f"{100 * held['auroc'][pick['name']]:.1f}"]
+        worst.add_row(held["class"], *cells, *([f"{100 * max(raw):.1f}"] if baseline else []))
     out.print(worst)
     if len(found["held_out"]) > SHOWN:
-        out.print(f"  and {len(found['held_out']) - SHOWN} more, in the JSON")
-    out.print(f"\n[bold]{pick['sentence']}[/bold]\nSetting: {pick['expression']}", highlight=False)
+        out.print(f"and {len(found['held_out']) - SHOWN:,} more, in the JSON (--json FILE)")
+    out.print(f"\n{pick['sentence']}", style="bold")
+    out.print(f"Setting: {pick['expression']}")
     for name, reason in found["not_tried"].items():
-        out.print(f"Not tried: {name}: {reason}", highlight=False)
+        out.print(f"Not tried: {name}: {reason}")
     _show_notes(found["warnings"], found["notes"])
     _show_skipped([(s["path"], s["reason"]) for s in found["skipped"]])
 
 
 def _show_scores(found: Mapping[str, Any]) -> None:
-    table = Table(title="Least familiar", title_justify="left", show_edge=False)
-    for column in ("input", "verdict", "p-value", "nearest class"):
-        table.add_column(column, justify="right" if column == "p-value" else "left", overflow="fold")
+    n, share = found["n"], found["share_unseen"] or 0.0
+    out.print(f"Least familiar of {n:,} inputs", style="bold")
+    table = _table("input", "verdict", "p-value", "nearest class", numbers=("p-value",))
     for record in sorted(found["records"], key=lambda r: (r["p_value"], r["familiarity"]))[:SHOWN]:
         table.add_row(record["path"], record["verdict"], f"{record['p_value']:.4f}", record["nearest"] or "")
-    out.print(table, "")
-    n, share = found["n"], found["share_unseen"] or 0.0
+    out.print(table)
+    out.print()
     low, high = found["expected_if_all_known"]
     about = found.get("labelled")
     if about and about["known"]:
         wrong = about["known_called_unseen"] / about["known"]
         line = f"Of {about['known']:,} inputs labelled with a known class {_percent(wrong)} were called unseen"
         if "accuracy_on_known" in about:
-            line += f"; {_percent(about['accuracy_on_known'])} of them got the right class"
+            line += f"; for {_percent(about['accuracy_on_known'])} the nearest class is the right one"
         out.print(line + ".")
     if about and about["other"]:
         caught = about["other_called_unseen"] / about["other"]
         out.print(f"Of {about['other']:,} inputs labelled with another class {_percent(caught)} were called unseen.")
+    out.print(f"{found['unseen']:,} of {n:,} found unseen ({_percent(share)}).", style="bold")
+    verdict = " More were found: some are new, or known inputs look different here." if found["unseen"] > high else ""
     out.print(
-        f"[bold]{found['unseen']:,} of {n:,} found unseen ({_percent(share)})[/bold]; promised at most "
-        f"{_percent(found['alpha'])} of known inputs: were all {n:,} known, {low:,} to {high:,} would be."
+        f"Promised: at most {_percent(found['alpha'])} of known inputs; were all {n:,} known, {low:,} to {high:,} "
+        f"would be called unseen.{verdict}"
     )
     _show_notes([], found["notes"])
     _show_skipped([(s["path"], s["reason"]) for s in found["skipped"]])
 
 
 def _show_info(about: Mapping[str, Any]) -> None:
-    table = Table(show_header=False, show_edge=False, box=None)
-    table.add_column(style="bold")
+    from unseen.classifier import short_id
+
+    table = Table(show_header=False, show_edge=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     low, high = about["false_alarm_interval"]
-    names = ", ".join(about["classes"][:SHOWN]) + (" ..." if len(about["classes"]) > SHOWN else "")
+    classes = about["classes"]
+    names = ", ".join(classes[:SHOWN]) + (" ..." if len(classes) > SHOWN else "")
     lines = {
         "detector": about["detector"],
-        "encoder": about["encoder"],
-        "classes": f"{len(about['classes'])}: {names}",
+        "encoder": short_id(about["encoder"]),
+        "classes": f"{len(classes)}: {names}" if classes else "not told apart: the inputs had no labels",
         "learnt from": f"{about['n_fit']:,} inputs; {about['n_calibration']:,} others set the threshold",
-        "promise": f"at most {_percent(about['alpha'])} of known inputs are called unseen, averaged over such fits; for "
-        f"this one the rate lies in {_percent(low)} - {_percent(high)} with 95 % confidence",
+        "promise": f"at most {_percent(about['alpha'])} of known inputs are called unseen, averaged over such fits",
+        "this guard": f"{_percent(low)} to {_percent(high)} of known inputs are called unseen (95 % confidence)",
         "smallest alpha": f"{about['smallest_alpha']:.4f}",
-        "accuracy": "-" if about["accuracy"] is None else f"{_percent(about['accuracy'])} on the inputs set aside",
+        "accuracy": "" if about["accuracy"] is None else f"{_percent(about['accuracy'])} on the inputs set aside",
+        "source": about.get("source", ""),
         "made": f"{about['made']} with unseen {about['versions']['unseen']}, torch {about['versions']['torch']}",
     }
     for name, text in lines.items():
-        table.add_row(name, text)
+        if text:
+            table.add_row(name, text)
     out.print(table)
 
 
 def _show_notes(warnings: Sequence[str], notes: Sequence[str]) -> None:
     for text in warnings:
-        out.print(f"[bold yellow]Warning:[/bold yellow] {text}", highlight=False)
+        out.print(f"Warning: {text}", style="yellow")
     for text in notes:
-        out.print(f"Note: {text}", highlight=False)
+        out.print(f"Note: {text}")
 
 
 def _show_skipped(skipped: Sequence[tuple[str, str]]) -> None:
     for key, reason in list(skipped)[:SHOWN]:
-        out.print(f"Skipped {key}: {reason}", highlight=False, markup=False)
+        out.print(f"Skipped {key}: {reason}")
     if skipped:
-        out.print(f"{len(skipped):,} inputs skipped" + (", all listed in the JSON" if len(skipped) > SHOWN else ""))
+        more = ", all listed in the JSON (--json FILE)" if len(skipped) > SHOWN else ""
+        out.print(f"{len(skipped):,} {'input was' if len(skipped) == 1 else 'inputs were'} skipped{more}")
+
+
+def _next(*words: object, **options: object) -> None:
+    """The command that a person runs next, ready to be copied."""
+    given = [word for name, value in options.items() if value is not None for word in (name, value)]
+    out.print(f"Next:  {shlex.join(map(str, [*words, *given]))}", soft_wrap=True)
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _is_stdout(path: Path | None) -> bool:
-    return path is not None and str(path) == "-"
+def _listed(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    return [name for name in names if name]
 
 
-def _write(path: Path | None, result: Mapping[str, Any]) -> None:
-    if path is None:
+def _writable(path: Path | None, *suffixes: str) -> None:
+    """Raise before hours of work rather than after them."""
+    if path is None or str(path) == "-":
         return
-    if _is_stdout(path):
+    if suffixes and path.suffix not in suffixes:
+        raise WrongUse(f"{path}: the name of this file must end in {' or '.join(suffixes)}")
+    if path.is_dir():
+        raise WrongUse(f"{path}: is a folder; give the name of a file")
+
+
+def _finish(json: Path | None, result: Mapping[str, Any], show: Callable[[], None]) -> None:
+    """Show a result to a person, or write it for a program; nothing but JSON goes to standard output with ``-``."""
+    if json is not None and str(json) == "-":
         sys.stdout.write(to_json(result) + "\n")
-    else:
-        write_json(path, result)
+        return
+    show()
+    if json is not None:
+        write_json(json, result)
 
 
 def _strict(strict: bool, skipped: Sequence[Any]) -> None:
     if strict and len(skipped):
         raise BadInput(f"{len(skipped):,} inputs were skipped and --strict was given")
-
-
-def _copy(source: Path, keys: Sequence[str], folder: Path) -> None:
-    """Copy files below ``folder`` under the names they have below ``source``; never over something else."""
-    root = source if source.is_dir() else source.parent
-    for key in keys:
-        origin = root / key
-        if not origin.is_file():
-            raise WrongUse(f"--copy-unseen copies files, and {key} is not one")
-        inside = Path(*[part for part in Path(key).parts if part not in ("..", "/")])
-        target = folder / inside
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(origin, target)
-    out.print(f"Copied {len(keys):,} unseen files to [bold]{folder}[/bold]")

@@ -26,12 +26,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         BadInput: when the folder cannot be written, or ``path`` is a folder.
     """
     target = Path(path)
-    if target.exists() and not target.is_file() and not target.is_dir():  # /dev/null, a pipe: never renamed over
-        with target.open("wb") as file:
-            yield file
-        return
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
+        if target.exists() and not target.is_file() and not target.is_dir():  # /dev/null, a pipe: never renamed over
+            with target.open("wb") as file:
+                yield file
+            return
         target.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             yield file

@@ -85,8 +85,9 @@ def _build(tree: ast.expr, text: str, arguments: dict[str, Any]) -> Any:
             last = step >> last
         return last
     if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
-        if tree.args or any(keyword.arg is None for keyword in tree.keywords):
-            raise WrongUse(f"{text!r}: write arguments by name, such as knn(k=5)")
+        given = [keyword.arg for keyword in tree.keywords]
+        if tree.args or None in given or len(set(given)) < len(given):
+            raise WrongUse(f"{text!r}: write each argument once and by name, such as knn(k=5)")
         try:
             inside = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in tree.keywords}
         except (ValueError, TypeError) as error:

@@ -42,8 +42,8 @@ def demo(
 
     Args:
         folder: what to write: ``known/``, ``new/``, ``guard.unseen``, ``scores.csv``, ``results.json``,
-            ``report.html`` and a ``README.txt``. A folder that an earlier demo wrote is written again; another that is not empty is
-            refused.
+            ``report.html`` and a ``README.txt``. A folder that an earlier demo wrote is written again; another that
+            is not empty is refused.
         encoder: name of the encoder. The digits are 8 x 8 grey pixels, so their own pixels serve well.
         alpha: share of known inputs that may be called unseen.
         seed: of every draw.

@@ -303,6 +303,8 @@ class _Folds:
     def run(
         self, support: Support, candidates: Sequence[Candidate], encoder: str, not_tried: dict[str, str]
     ) -> list[Row]:
+        if not candidates:
+            return []
         rows = {candidate.name: Row(candidate.name, encoder) for candidate in candidates}
         found: dict[str, dict[str, list[tuple[float, float, float]]]] = {c.name: {} for c in candidates}
         clock: dict[str, list[tuple[float, float]]] = {c.name: [] for c in candidates}
@@ -310,7 +312,8 @@ class _Folds:
             seed = self.seed + 1 + repeat
             fit_rows, test_rows = split(support.labels, support.groups, FIT_SHARE, seed, rows=len(support))
             fit, test = support.take(fit_rows), support.take(test_rows)
-            fit.moments("features")  # once; each fold takes its class away
+            if "features" in support.signals:
+                fit.moments("features")  # once; each fold takes its class away
             for name in self.classes:
                 code = support.classes.index(name)
                 known = fit.without(name)

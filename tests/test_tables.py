@@ -1,0 +1,31 @@
+"""Tables in the docs are those that the committed results give."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SPEC = importlib.util.spec_from_file_location("tables", ROOT / "docs" / "tables.py")
+TABLES = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(TABLES)
+
+
+@pytest.mark.parametrize("name", sorted(TABLES.DRAWN))
+def test_table_is_drawn_from_its_results(name):
+    committed = (ROOT / "docs" / "tables" / name).read_text(encoding="utf-8")
+    assert committed == TABLES.DRAWN[name]() + "\n", "run: python docs/tables.py"
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("*/results/*.json")), ids=lambda path: path.stem)
+def test_results_say_how_they_were_made(path):
+    about = json.loads(path.read_text(encoding="utf-8"))
+    folder, script = about["command"].split()[1].split("/")
+    assert path.parent.parent.name == folder
+    assert (ROOT / folder / script).is_file()
+    assert {"date", "python", "torch", "numpy", "cpu", "cores"} <= about["environment"].keys()
+
+
+def test_no_table_is_left_over():
+    assert {path.name for path in (ROOT / "docs" / "tables").glob("*.md")} == set(TABLES.DRAWN)
