@@ -23,9 +23,14 @@ def test_whole_or_absent(tmp_path):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, MemoryError])
 def test_an_interruption_leaves_what_was_there(tmp_path, error):
     target = files.write_text(tmp_path / "a", "old")
-    with pytest.raises(error), files.replacing(target) as file:
-        file.write(b"half")
-        raise error
+
+    def interrupted():
+        with files.replacing(target) as file:
+            file.write(b"half")
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 

@@ -9,7 +9,7 @@ import pytest
 
 import unseen
 
-HEAVY = "torch sklearn scipy torchvision pandas altair timm matplotlib faiss jinja2 safetensors".split()
+HEAVY = ["torch", "sklearn", "scipy", "torchvision", "pandas", "altair", "timm", "matplotlib", "faiss", "safetensors"]
 LOOK = f"import json, sys; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
 
 

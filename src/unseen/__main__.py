@@ -16,7 +16,7 @@ def main() -> None:
     try:
         from unseen.cli import app
 
-        code = app(standalone_mode=False)
+        code = app(prog_name="unseen", standalone_mode=False)
     except UnseenError as error:
         _end(str(error), error.exit_code)
     except KeyboardInterrupt:

@@ -412,7 +412,7 @@ def list_(json: JsonOption = None) -> None:
                 table.add_row(*row, *([part["source"] or ""] if paper else []))
             out.print(table)
             out.print()
-        out.print("Parts are put together as heads >> detector, options in brackets:  'ridge >> knn(k=10)'")
+        out.print("Put together as head >> detector, options in brackets:  'ridge >> knn(k=10)'")
 
     _finish(json, rooms, show)
 
@@ -495,8 +495,8 @@ def _show_audit(found: Mapping[str, Any]) -> None:
     level = f"{100 * found['confidence']:.0f} % interval"
     numbers = ("AUROC", level, "AP", "FPR", "fit ms", "us each")
     out.print(
-        f"{found['n']:,} inputs, {found['n_calibration']:,} of them set aside; {len(found['held_out'])} classes held out "
-        f"in turn, {found['repeats']} splits each",
+        f"{found['n']:,} inputs, {found['n_calibration']:,} of them set aside; {len(found['held_out'])} classes held "
+        f"out in turn, {found['repeats']} splits each",
         style="bold",
     )
     table = _table("detector", *numbers, numbers=numbers)

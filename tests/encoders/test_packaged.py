@@ -61,6 +61,7 @@ def test_altered_weights_are_refused(tmp_path, monkeypatch):
         Packaged()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("UNSEEN_TEST_DATA" not in os.environ, reason="UNSEEN_TEST_DATA names no folder of real images")
 def test_accuracy_on_real_photographs(encoder):
     """400 ImageNet images of 160 x 160: 0.780 was measured by an independent implementation."""

@@ -157,6 +157,23 @@ def test_among_equals_the_smallest_is_recommended_and_the_others_named():
     assert not found.recommended["confident"]
 
 
+def test_a_cheaper_but_worse_detector_is_not_recommended():
+    """Two classes that go wrong hide a large difference from a test; the margin does not let it through."""
+    from unseen.protocols.audit import Row, _recommend
+
+    good = dict(zip("abcdefg", [0.99, 0.99, 0.99, 0.99, 0.99, 0.6, 0.6], strict=True))
+    cheap = dict(zip("abcdefg", [0.7, 0.9, 0.6, 0.8, 0.7, 0.9, 0.9], strict=True))
+    rows = [Row("mahalanobis", "test", auroc=good, size=900), Row("ridge >> msp", "test", auroc=cheap, size=9)]
+    found = _recommend(rows, support(), [Candidate("mahalanobis"), Candidate("msp", "ridge")], 0, 0.95)
+    assert found["name"] == "mahalanobis"
+    assert found["ties"] == ["ridge >> msp"]
+    rows[1].auroc = {name: value - 0.001 for name, value in good.items()}
+    rows[1].auroc["a"] += 0.003
+    found = _recommend(rows, support(), [Candidate("mahalanobis"), Candidate("msp", "ridge")], 0, 0.95)
+    assert found["name"] == "ridge >> msp"
+    assert "within 0.01 of the best (mahalanobis" in found["sentence"]
+
+
 def test_a_head_of_the_same_classes_loses_its_column_and_the_page_warns():
     import torch
 

@@ -70,7 +70,7 @@ class Mahalanobis(Detector):
     def forward(self, signals: Mapping[str, Tensor]) -> Tensor:
         """Negative squared distances ``(B,)``."""
         both = (signals["features"] - self.origin) @ self.project  # (B, D + C)
-        white, towards = both.split([self.project.shape[0], both.shape[1] - self.project.shape[0]], dim=1)
+        white, towards = both[:, : len(self.project)], both[:, len(self.project) :]
         # |u - m|^2 = |u|^2 - 2 (u'm - |m|^2 / 2), the first part of which no class changes: one product finds the nearest
         # mean. The distance is then taken by difference, as the sum loses the digits that |u|^2 and |m|^2 share.
         nearest = (towards + self.offsets).argmax(dim=1)  # (B, C) -> (B,)

@@ -22,6 +22,7 @@ Progress = Callable[[int, int], None]
 FIT_SHARE = 0.6  # of the known rows of a fold; the rest tests
 INNER_CLASSES = 3  # held-out known classes that may choose a setting
 FEWEST_ROWS = 5  # a class with fewer inputs is neither held out nor known in an audit
+MARGIN = 0.01  # mean AUROC that a cheaper detector may cost
 FEWEST_CLASSES = 5  # held-out classes below which no winner is claimed
 HEADS = ("own", "ridge", "prototypes")
 
@@ -399,28 +400,26 @@ def _recommend(
     if len(values) > 1 and len(rows) > 1:
         p_values = [paired_difference(values, list(row.auroc.values()))["p_value"] for row in rows[1:]]
         equal += [row for row, p in zip(rows[1:], holm(p_values), strict=True) if p > 1 - confidence]
+    # With few classes a test cannot tell much apart, so what may stand in for the best must also be as good as it.
     # Numbers held, not seconds: the same choice on every machine, and for these methods what a query costs.
-    pick = best if few else min(equal, key=lambda row: (row.size, -row.mean()))
+    near = [row for row in equal if best.mean() - row.mean() <= MARGIN]
+    pick = best if few else min(near, key=lambda row: (row.size, -row.mean()))
     candidate = next(c for c in tried if c.name == pick.name)
     setting = recommend_setting(support, candidate, seed)
     ties = [row.name for row in equal if row is not pick]
-    confident = not few and not ties
+    sentence = f"Use {pick.name}: mean AUROC {pick.mean():.3f}"
     if few:
         sentence = (
             f"{pick.name} had the highest mean AUROC ({pick.mean():.3f}), but {len(values)} held-out classes are too "
             "few to claim a winner."
         )
-    elif ties:
-        what = "is the cheapest of" if pick is not best or ties else "leads"
-        sentence = (
-            f"Use {pick.name}: mean AUROC {pick.mean():.3f}; it {what} {len(ties) + 1} detectors that "
-            f"{len(values)} held-out classes cannot tell apart ({', '.join(ties)})."
-        )
+    elif not ties:
+        sentence += f", better than every other over {len(values)} held-out classes."
     else:
-        sentence = (
-            f"Use {pick.name}: mean AUROC {pick.mean():.3f}, better than every other over {len(values)} "
-            "held-out classes."
-        )
+        if pick is not best:
+            sentence += f", within {MARGIN} of the best ({best.name}, {best.mean():.3f}) and cheaper"
+        sentence += f"; {len(values)} held-out classes cannot tell it from {', '.join(ties)}."
+    confident = not few and not ties
     return {
         "name": pick.name,
         "expression": candidate.build(setting).expression(),

@@ -142,7 +142,8 @@ class Support:
     def _coded_batches(self, name: str) -> Iterator[tuple[Tensor, Tensor]]:
         for batch in self.batches(name):
             x = batch[name].flatten(1)
-            yield x, batch["labels"] if self.labels is not None else torch.zeros(len(x), dtype=torch.long)
+            y = batch["labels"] if self.labels is not None else torch.zeros(len(x), dtype=torch.long)
+            yield x, y.to(x.device)
 
     def take(self, rows: Any) -> Support:
         """Some rows (indices or a boolean mask), all classes kept."""
