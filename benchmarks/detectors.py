@@ -10,13 +10,11 @@ from __future__ import annotations
 import sys
 import warnings
 
-from timing import agreement, paired, write  # first: it asks for one thread
-
 import numpy as np
 import torch
-
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from timing import agreement, paired, write  # first: it asks for one thread
 from unseen import KNN, Mahalanobis
 from unseen.optional import require
 

@@ -24,7 +24,7 @@ def audit(source: str) -> str:
     found = _read("experiments", f"audit_{source}")
     rows = [
         (
-            ("pixels: " if row["baseline"] else "") + f"`{row['name']}`",
+            f"`{row['name']}`",
             _percent(row["auroc"]),
             _range(row["auroc_interval"]),
             _percent(row["ap_unknown"]),
@@ -34,7 +34,13 @@ def audit(source: str) -> str:
     ]
     best = found["recommended"]["name"]
     classes = [
-        (held["class"], str(held["n_unknown"]), _percent(held["auroc"][best]), _percent(held["auroc"]["pixels: knn"]))
+        (
+            held["class"],
+            str(held["n_unknown"]),
+            _percent(held["auroc"][best]),
+            _range(held["auroc_interval"][best]),
+            _percent(held["auroc"]["pixels: knn"]),
+        )
         for held in found["held_out"]
     ]
     interval = f"{100 * found['confidence']:.0f} %"
@@ -44,7 +50,7 @@ def audit(source: str) -> str:
             f"> {found['recommended']['sentence']}",
             *(f"> Warning: {text}" for text in found["warnings"]),
             "Each held-out class, worst first:",
-            _table(("class", "its images", f"AUROC % of `{best}`", "AUROC % of `knn` on pixels"), classes),
+            _table(("class", "its images", f"AUROC % of `{best}`", interval, "AUROC % of `pixels: knn`"), classes),
             f"{found['n']:,} images of {found['classes']} classes, {found['n_calibration']:,} of them set aside and "
             f"not looked at; {found['repeats']} splits averaged inside each class; intervals over the "
             f"{len(found['held_out'])} held-out classes.",

@@ -250,9 +250,11 @@ class OpenSetClassifier:
         rest, aside = set_aside(support, self.calibration, self.seed)
         needed = math.ceil(round(1 / self.alpha, 9)) - 1
         if len(aside) < needed:
+            kept = len(aside) < self.calibration * len(support) - 1
+            whole = ", since groups and exact copies stay together" if kept and support.groups is not None else ""
             raise NotEnoughKnown(
                 f"alpha {self.alpha:g} needs {needed:,} known inputs set aside for calibration; "
-                f"{self.calibration:g} of these {len(support):,} are {len(aside):,}: give about "
+                f"{self.calibration:g} of these {len(support):,} are {len(aside):,}{whole}: give about "
                 f"{math.ceil(needed / self.calibration):,} inputs, set a larger share aside, or take a larger alpha"
             )
         return rest, aside

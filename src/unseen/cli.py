@@ -355,7 +355,7 @@ def encode(
     with _progress() as report:
         from unseen import api
         from unseen.classifier import short_id
-        from unseen.encoders._encode import default_cache
+        from unseen.encoders import default_cache
 
         support = api.encode(source, encoder, cache=cache, limit=limit, seed=seed, device=device, progress=report)
         if path is not None:
@@ -496,12 +496,12 @@ def _show_audit(found: Mapping[str, Any]) -> None:
     numbers = ("AUROC", level, "AP", "FPR", "fit ms", "us each")
     out.print(
         f"{found['n']:,} inputs, {found['n_calibration']:,} of them set aside; {len(found['held_out'])} classes held "
-        f"out in turn, {found['repeats']} splits each",
+        f"out in turn, {found['repeats']} split{'s' if found['repeats'] > 1 else ''} each",
         style="bold",
     )
     table = _table("detector", *numbers, numbers=numbers)
     for row in found["detectors"]:
-        name = f"pixels: {row['name']}" if row["baseline"] else row["name"]
+        name = row["name"]
         low, high = row["auroc_interval"]
         best = name == pick["name"]
         table.add_row(
@@ -523,11 +523,16 @@ def _show_audit(found: Mapping[str, Any]) -> None:
     )
     out.print(f"\nHeld-out classes, the worst first, by {pick['name']}", style="bold")
     baseline = any(row["baseline"] for row in found["detectors"])
-    columns = ("inputs", "AUROC", *(["pixels"] if baseline else []))
+    columns = ("inputs", "AUROC", level, *(["pixels"] if baseline else []))
     worst = _table("class", *columns, numbers=columns)
     for held in found["held_out"][:SHOWN]:
         raw = [value for name, value in held["auroc"].items() if name.startswith("pixels: ")]
-        cells = [f"{held['n_unknown']:,}", f"{100 * held['auroc'][pick['name']]:.1f}"]
+        low, high = held["auroc_interval"][pick["name"]]
+        cells = [
+            f"{held['n_unknown']:,}",
+            f"{100 * held['auroc'][pick['name']]:.1f}",
+            f"{100 * low:.1f} - {100 * high:.1f}",
+        ]
         worst.add_row(held["class"], *cells, *([f"{100 * max(raw):.1f}"] if baseline else []))
     out.print(worst)
     if len(found["held_out"]) > SHOWN:

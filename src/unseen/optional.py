@@ -38,7 +38,7 @@ def require(module: str, extra: str) -> ModuleType:
     Traceback (most recent call last):
     unseen.errors.MissingExtra: this needs no_such_module: pip install 'unseen[timm]'
     """
-    if module.split(".")[0] in NEED_TORCHVISION:
+    if module.split(".", maxsplit=1)[0] in NEED_TORCHVISION:
         _mend_torchvision()
     try:
         return importlib.import_module(module)

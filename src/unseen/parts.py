@@ -195,9 +195,9 @@ def rebuild(description: Any) -> Any:
         WrongUse: for a name that is not registered or arguments that it does not take.
     """
     if isinstance(description, list):
-        first, *rest = [rebuild(item) for item in description]
-        for item in rest:
-            first = first >> item
-        return first
+        *steps, whole = [rebuild(item) for item in description]
+        for step in reversed(steps):  # a step is put before a detector, so the detector comes first
+            whole = step >> whole
+        return whole
     find(description["room"], description["name"])
     return create(description["name"], **description["arguments"])

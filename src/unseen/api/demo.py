@@ -117,8 +117,8 @@ def _page(
 ) -> dict[str, Any]:
     truth = np.array(verdicts.truth)
     groups = {
-        "new images of the seven known digits": np.isin(truth, guard.classes),
-        "three digits never shown": np.isin(truth, NEVER_SHOWN),
+        "new known digits": np.isin(truth, guard.classes),
+        "digits never shown": np.isin(truth, NEVER_SHOWN),
         "photographs": truth == PHOTOS,
     }
     scores = {name: verdicts.familiarity[rows] for name, rows in groups.items()}
@@ -126,7 +126,7 @@ def _page(
     curve = evaluate(known, novel)
     low, high = curve.auroc_interval()
     counts = results["score"]["labelled"]
-    wrong, caught = counts["known_called_unseen"], int(verdicts.unseen[groups["three digits never shown"]].sum())
+    wrong, caught = counts["known_called_unseen"], int(verdicts.unseen[groups["digits never shown"]].sum())
     rate = guard.info()["false_alarm_interval"]
     roc = curve.roc(points=400)
     return {
@@ -183,6 +183,5 @@ def _thumbnails(verdicts: Verdicts, folder: Path) -> list[dict[str, Any]]:
     for row, kind in [*((row, "most novel") for row in novel), *((row, "most borderline") for row in border)]:
         with Image.open(folder / verdicts.keys[row]) as image:
             pixels = np.asarray(image.convert("RGB"))
-        caption = f"{kind}: {verdicts.keys[row]}, nearest {verdicts.nearest[row]}"
-        pictures.append(records[row] | {"image": thumbnail(pixels), "caption": caption})
+        pictures.append(records[row] | {"image": thumbnail(pixels), "caption": kind})
     return pictures

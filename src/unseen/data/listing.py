@@ -123,10 +123,10 @@ def _list_folder(root: Path, *, labelled: bool) -> ImageFiles:
         loop = printable(min(walk.loops))
         notes.append(f"links to folders that are listed already were passed over, such as {loop}")
     if not walk.images:
-        among = f"; there are {len(walk.others):,} other files, such as {min(walk.others)}"
+        among = f"; there are {len(walk.others):,} other files, such as {min(walk.others)}" if walk.others else ""
         raise BadInput(
             f"{root}: no images in it or its sub-folders (looked for {listed(sorted(images.SUFFIXES), 30)})"
-            f"{printable(among) if walk.others else ''}"
+            f"{printable(among)}"
         )
     found = sorted((printable(relative), relative) for relative in walk.images)
     keys = tuple(key for key, _ in found)

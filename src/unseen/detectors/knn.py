@@ -45,8 +45,8 @@ class KNN(Detector):
 
     def learn(self, support: Support) -> None:
         """Keep every known feature, at unit length."""
-        if self.k < 1:
-            raise WrongUse(f"KNN(k={self.k}): k counts neighbours from 1")
+        if not isinstance(self.k, int) or self.k < 1:
+            raise WrongUse(f"KNN(k={self.k!r}): k counts neighbours, a whole number from 1")
         if len(support) < self.k:
             raise NotEnoughKnown(
                 f"KNN(k={self.k}) needs at least {self.k} known inputs, got {len(support)}: lower k or add inputs"

@@ -71,8 +71,8 @@ class Mahalanobis(Detector):
         """Negative squared distances ``(B,)``."""
         both = (signals["features"] - self.origin) @ self.project  # (B, D + C)
         white, towards = both[:, : len(self.project)], both[:, len(self.project) :]
-        # |u - m|^2 = |u|^2 - 2 (u'm - |m|^2 / 2), the first part of which no class changes: one product finds the nearest
-        # mean. The distance is then taken by difference, as the sum loses the digits that |u|^2 and |m|^2 share.
+        # |u - m|^2 = |u|^2 - 2 (u'm - |m|^2 / 2), the first part of which no class changes: one product finds the
+        # nearest mean. The distance is then taken by difference: the sum loses the digits that its terms share.
         nearest = (towards + self.offsets).argmax(dim=1)  # (B, C) -> (B,)
         gap = white - self.means.index_select(0, nearest)
         return -(gap * gap).sum(dim=1)

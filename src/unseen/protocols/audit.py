@@ -57,6 +57,8 @@ class Row:
 
     Attributes:
         auroc: held-out class -> AUROC, repeats averaged; likewise ``ap_unknown`` and ``fpr``.
+        auroc_interval: held-out class -> interval over its inputs (DeLong), ends averaged over repeats: these share
+            the class's inputs, so they do not narrow it.
         settings: setting chosen in each fold, as text -> how often.
         fit_seconds: mean of one fit.
         score_seconds: mean for 1,000 inputs.
@@ -66,6 +68,7 @@ class Row:
     name: str
     encoder: str
     auroc: dict[str, float] = field(default_factory=dict)
+    auroc_interval: dict[str, tuple[float, float]] = field(default_factory=dict)
     ap_unknown: dict[str, float] = field(default_factory=dict)
     fpr: dict[str, float] = field(default_factory=dict)
     settings: dict[str, int] = field(default_factory=dict)
@@ -125,18 +128,25 @@ class Audit:
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        best = f"{self.recommended['expression']}: mean AUROC {self.recommended['auroc']:.3f}"
+        return f"Audit({best} over {len(self.held_out)} held-out classes of {self.n:,} inputs)"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON; ``held_out`` is sorted from the worst class of the recommended detector on."""
         rows = [(row.name, row) for row in self.rows] + [(f"pixels: {row.name}", row) for row in self.pixels]
         worst = sorted(self.held_out, key=lambda c: self._recommended_row().auroc[c])
         return {
             "recommended": self.recommended,
-            "detectors": [row.to_dict(self.confidence) | {"baseline": label != row.name} for label, row in rows],
+            "detectors": [
+                row.to_dict(self.confidence) | {"name": label, "baseline": label != row.name} for label, row in rows
+            ],
             "held_out": [
                 {
                     "class": name,
                     "n_unknown": self.held_out[name],
                     "auroc": {label: row.auroc[name] for label, row in rows},
+                    "auroc_interval": {label: list(row.auroc_interval[name]) for label, row in rows},
                 }
                 for name in worst
             ],
@@ -220,7 +230,7 @@ def audit(
                 raw = raw.without(name)
     pixel_candidates = [Candidate(c.detector) for c in tried if c.head is None] if raw is not None else []
 
-    folds = _Folds(chosen, repeats, seed, progress, total=repeats * len(chosen) * (1 + (raw is not None)))
+    folds = _Folds(chosen, repeats, seed, confidence, progress, total=repeats * len(chosen) * (1 + (raw is not None)))
     rows = folds.run(whole, tried, support.encoder.split(":")[0] or "features", not_tried)
     raw_rows = folds.run(raw, pixel_candidates, "pixels", {}) if raw is not None else []
     if not rows:
@@ -297,17 +307,26 @@ def recommend_setting(support: Support, candidate: Candidate, seed: int) -> dict
 class _Folds:
     """Every class held out in every repeat, for any encoding of the same rows."""
 
-    def __init__(self, classes: Sequence[str], repeats: int, seed: int, progress: Progress | None, total: int) -> None:
-        self.classes, self.repeats, self.seed = classes, repeats, seed
+    def __init__(
+        self,
+        classes: Sequence[str],
+        repeats: int,
+        seed: int,
+        confidence: float,
+        progress: Progress | None,
+        total: int,
+    ) -> None:
+        self.classes, self.repeats, self.seed, self.confidence = classes, repeats, seed, confidence
         self.progress, self.total, self.done = progress, total, 0
 
     def run(
         self, support: Support, candidates: Sequence[Candidate], encoder: str, not_tried: dict[str, str]
     ) -> list[Row]:
+        """One row a candidate that could be fitted in every fold; the others go to ``not_tried`` with the reason."""
         if not candidates:
             return []
         rows = {candidate.name: Row(candidate.name, encoder) for candidate in candidates}
-        found: dict[str, dict[str, list[tuple[float, float, float]]]] = {c.name: {} for c in candidates}
+        found: dict[str, dict[str, list[tuple[float, ...]]]] = {c.name: {} for c in candidates}
         clock: dict[str, list[tuple[float, float]]] = {c.name: [] for c in candidates}
         for repeat in range(self.repeats):
             seed = self.seed + 1 + repeat
@@ -339,6 +358,7 @@ class _Folds:
                         result.auroc,
                         result.average_precision(positive="unknown"),
                         result.fpr_at_tpr(0.95, positive="known", rule="first"),
+                        *result.auroc_interval(self.confidence),
                     )
                     found[candidate.name].setdefault(name, []).append(numbers)
                     clock[candidate.name].append((fitted - start, spent))
@@ -351,7 +371,8 @@ class _Folds:
                     self.progress(self.done, self.total)
         for name, row in rows.items():
             for held, values in found[name].items():
-                row.auroc[held], row.ap_unknown[held], row.fpr[held] = np.mean(values, axis=0).tolist()
+                row.auroc[held], row.ap_unknown[held], row.fpr[held], low, high = np.mean(values, axis=0).tolist()
+                row.auroc_interval[held] = (low, high)
             row.fit_seconds, row.score_seconds = np.mean(clock[name], axis=0).tolist()
         return list(rows.values())
 

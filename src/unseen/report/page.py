@@ -151,12 +151,10 @@ def _audit(audit: Mapping[str, Any], specs: dict[str, charts.Spec]) -> dict[str,
     recommended = audit.get("recommended") or {}
     detectors = [dict(row) for row in audit.get("detectors") or []]
     name, ties = recommended.get("name"), set(recommended.get("ties") or [])
-    same = [row for row in detectors if row["name"] == name]
-    chosen = min(same, key=lambda row: row.get("encoder") == "pixels", default=None)
+    chosen = next((row for row in detectors if row["name"] == name), None)
     for row in detectors:
-        pixels = row.get("encoder") == "pixels"
-        row["label"] = f"{row['name']} (pixels)" if pixels else str(row["name"])
-        tied = row["name"] in ties and not pixels
+        row["label"] = str(row["name"])
+        tied = row["name"] in ties
         row["role"] = "recommended" if row is chosen else "as good" if tied else "other"
         row["low"], row["high"] = row.get("auroc_interval") or (None, None)
     detectors.sort(key=lambda row: -_order(row.get("auroc"), missing=-math.inf))

@@ -1,7 +1,8 @@
 """The store on disk: what an encoder said, in shards that are whole or absent.
 
-A shard is a fixed number of consecutive rows. It is named by what its rows contain, so that a run that was
-killed, a folder that grew at its end and a ``--limit``ed run all find what is already there. Each signal is one
+A shard is a fixed number of consecutive rows. It is named by what its rows contain, so that a run that was killed
+and a listing that grew at its end find what is already there; rows put in earlier move those after them into other
+shards, which are made again. Each signal is one
 ``.npy`` file and a small JSON beside it, written after it: a shard without its JSON is made again.
 """
 
