@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Two processes of one thread: two threads in each of them would wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test test-all check docs bench clean
@@ -21,13 +23,11 @@ demo: $(VENV)/.demo ## the main job on real images, ends with a table and a page
 	$(BIN)/unseen demo
 
 test: check ## everything that must pass, without the slow tests
-	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -q -m "not slow"
-	$(BIN)/python -m coverage combine -q
+	$(PYTEST) -m "not slow" --cov --cov-report=
 	$(BIN)/python -m coverage report --skip-covered --skip-empty | tail -n 40
 
 test-all: check ## with the slow tests
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
 
 check: $(VENV)/.dev docs ## formatting, lint, types, rooms
 	$(BIN)/ruff format --check .

@@ -342,13 +342,15 @@ class OpenSetClassifier:
         return Path(path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, encoder: str | Encoder | None = None, device: str = "cpu") -> Self:
+    def load(
+        cls, path: str | os.PathLike[str], *, encoder: str | Encoder | None = None, device: str | None = None
+    ) -> Self:
         """The classifier that `save` wrote; it answers with the same bits on the same machine.
 
         Args:
             path: the file.
             encoder: needed where the file cannot hold it (a user's own network); its id must be the one fitted with.
-            device: where the encoder's network runs.
+            device: where the encoder's network runs; an encoder that is given stays where it is by default.
 
         Raises:
             BadInput: when there is no such file.
@@ -361,7 +363,7 @@ class OpenSetClassifier:
             if guard.encoder.id != guard.encoder_id:
                 raise WrongUse(f"{path} was fitted with the encoder {guard.encoder_id}, this one is {guard.encoder.id}")
         elif "name" in description["encoder"]:
-            guard.encoder = _restored(path, description["encoder"], _below("encoder", tensors)).to(device)
+            guard.encoder = _restored(path, description["encoder"], _below("encoder", tensors)).to(device or "cpu")
         return guard
 
     @classmethod

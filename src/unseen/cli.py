@@ -412,7 +412,7 @@ def list_(json: JsonOption = None) -> None:
                 table.add_row(*row, *([part["source"] or ""] if paper else []))
             out.print(table)
             out.print()
-        out.print("Put together as head >> detector, options in brackets:  'ridge >> knn(k=10)'")
+        out.print("Put together as head >> detector, options in brackets:  'ridge >> energy(temperature=2)'")
 
     _finish(json, rooms, show)
 

@@ -187,7 +187,7 @@ def fit(
 
 
 def load(
-    path: str | os.PathLike[str], *, encoder: str | Encoder | None = None, device: str = "cpu"
+    path: str | os.PathLike[str], *, encoder: str | Encoder | None = None, device: str | None = None
 ) -> OpenSetClassifier:
     """A classifier that was saved; see `OpenSetClassifier.load`."""
     return OpenSetClassifier.load(path, encoder=encoder, device=device)
