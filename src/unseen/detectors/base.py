@@ -47,12 +47,13 @@ class Detector(Part):
         self.check_ready(queries)
         size = max(1, min(BATCH, QUERY_NUMBERS // max(1, self.numbers_per_query())))
         like = self.like()
-        with torch.no_grad():
+        with torch.inference_mode():
             parts = [
                 self(batch if like is None else {name: x.to(like) for name, x in batch.items()})
                 for batch in queries.batches(*needs, size=size)
             ]
-            scores = torch.cat(parts) if parts else torch.empty(0)
+        # Outside, so that the caller gets an ordinary tensor.
+        scores = torch.cat(parts) if parts else torch.empty(0)
         if queries.tensors:
             return scores.to(queries.device)
         return scores.cpu().numpy()

@@ -45,7 +45,7 @@ class Mahalanobis(Detector):
     origin: Tensor  # (D,) mean of all known inputs
     project: Tensor  # (D, D + C): whitening, and beside it the product with every whitened class mean
     means: Tensor  # (C, D) class means, whitened
-    offsets: Tensor  # (C,) half their squared lengths, negative
+    offsets: Tensor  # (D + C,) zeros, then half the means' squared lengths, negative
 
     def __init__(self, floor: float = 1e-6) -> None:
         super().__init__()
@@ -65,14 +65,14 @@ class Mahalanobis(Detector):
         self.origin = origin.to(precision)
         self.project = torch.cat([whiten, whiten @ means.T], dim=1).to(precision)
         self.means = means.to(precision).contiguous()
-        self.offsets = (-0.5 * means.square().sum(dim=1)).to(precision)
+        self.offsets = torch.cat([torch.zeros_like(origin), -0.5 * means.square().sum(dim=1)]).to(precision)
 
     def forward(self, signals: Mapping[str, Tensor]) -> Tensor:
         """Negative squared distances ``(B,)``."""
-        both = (signals["features"] - self.origin) @ self.project  # (B, D + C)
+        both = torch.addmm(self.offsets, signals["features"] - self.origin, self.project)  # (B, D + C)
         white, towards = both[:, : len(self.project)], both[:, len(self.project) :]
         # |u - m|^2 = |u|^2 - 2 (u'm - |m|^2 / 2), the first part of which no class changes: one product finds the
         # nearest mean. The distance is then taken by difference: the sum loses the digits that its terms share.
-        nearest = (towards + self.offsets).argmax(dim=1)  # (B, C) -> (B,)
+        nearest = towards.argmax(dim=1)  # (B, C) -> (B,)
         gap = white - self.means.index_select(0, nearest)
         return -(gap * gap).sum(dim=1)

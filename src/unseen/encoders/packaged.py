@@ -45,8 +45,8 @@ class Packaged(ModuleEncoder):
         load_state(network, state, "packaged")
         self.set_up(
             network,
-            # (x - 127) / 128 on 0..255. ImageNet's usual mean and deviation cost these weights eleven points of
-            # accuracy, silently.
+            # (x - 127) / 128 on 0..255. ImageNet's usual mean and deviation cost these weights eight points of
+            # accuracy, silently (the model card has the numbers).
             Preprocess(224, resize="crop", crop_fraction=0.875, interpolation="bicubic"),
             [127 / 255] * 3,
             [128 / 255] * 3,
