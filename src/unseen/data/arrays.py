@@ -17,8 +17,8 @@ import safetensors
 from numpy.typing import NDArray
 
 from unseen.data.inputs import COLUMNS, FeatureArray, ImageArray, NumberedKeys
-from unseen.data.labels import check_label, did_you_mean, encode_groups, encode_labels, listed, printable
 from unseen.errors import BadInput
+from unseen.naming import check_label, did_you_mean, encode_groups, encode_labels, listed, printable
 
 SUFFIXES = frozenset({".npy", ".npz", ".safetensors"})
 

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from unseen.data import arrays, images, manifests
 from unseen.data.inputs import ImageFiles, Inputs
-from unseen.data.labels import check_label, encode_labels, listed, printable
 from unseen.errors import BadInput, WrongUse
+from unseen.naming import check_label, encode_labels, listed, printable
 
 
 def open_inputs(

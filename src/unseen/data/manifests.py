@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from unseen.data.inputs import ImageFiles
-from unseen.data.labels import check_label, did_you_mean, encode_groups, encode_labels, listed, printable
 from unseen.errors import BadInput, WrongUse
+from unseen.naming import check_label, did_you_mean, encode_groups, encode_labels, listed, printable
 
 TABLES = frozenset({".csv", ".tsv"})
 LINES = frozenset({".jsonl", ".ndjson"})

@@ -110,8 +110,7 @@ class Signals:
 
     def take(self, rows: Any) -> Signals:
         """The same signals for some rows (indices or a boolean mask), still unread."""
-        index = np.asarray(rows)
-        index = np.flatnonzero(index) if index.dtype == bool else index.astype(np.int64)
+        index = row_numbers(rows)
         return Signals(self._columns, rows=index if self._rows is None else self._rows[index], steps=self._steps)
 
     def through(self, step: Transform) -> Signals:
@@ -171,6 +170,12 @@ class Signals:
         part = part if part.dtype == torch.float64 else part.float()
         _check_finite(name, part, start if self._rows is None else self._rows[start:stop])
         return part
+
+
+def row_numbers(rows: Any) -> np.ndarray:
+    """Row numbers, int64, from row numbers or a boolean mask."""
+    index = np.asarray(rows)
+    return np.flatnonzero(index) if index.dtype == bool else index.astype(np.int64)
 
 
 def _column(name: str, value: Any) -> Any:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from unseen.errors import BadInput, WrongUse
-from unseen.signals.signals import BATCH, Signals, Transform
+from unseen.naming import check_label, encode_labels
+from unseen.signals.signals import BATCH, Signals, Transform, row_numbers
 from unseen.statistics import Moments
 
 
@@ -147,8 +148,7 @@ class Support:
 
     def take(self, rows: Any) -> Support:
         """Some rows (indices or a boolean mask), all classes kept."""
-        index = np.asarray(rows)
-        index = np.flatnonzero(index) if index.dtype == bool else index.astype(np.int64)
+        index = row_numbers(rows)
         return replace(
             self,
             signals=self.signals.take(index),
@@ -218,7 +218,7 @@ def as_signals(value: Any, needs: Sequence[str]) -> Signals:
 def coded(labels: Any) -> dict[str, Any]:
     """``labels`` (N names or non-negative integers) as int64 codes and the class names in order.
 
-    Integers keep their order as numbers, names as text.
+    Integers, written as numbers or as text, are in the order of numbers, names in that of text.
 
     Raises:
         BadInput: for a missing, negative or fractional label, naming its row.
@@ -240,8 +240,10 @@ def coded(labels: Any) -> dict[str, Any]:
             raise BadInput(f"label of row {row} is {values[row]}: labels are names or integers from 0")
         names, codes = np.unique(values.astype(np.int64), return_inverse=True)
         return {"labels": codes.astype(np.int64), "classes": tuple(str(name) for name in names)}
-    texts = ["" if value is None else str(value) for value in values.tolist()]
-    if "" in texts:
-        raise BadInput(f"label of row {texts.index('')} is missing: labels are names or integers from 0")
-    ordered, codes = np.unique(np.array(texts, dtype=object), return_inverse=True)
-    return {"labels": codes.astype(np.int64), "classes": tuple(ordered.tolist())}
+    texts: list[str] = []
+    for row, value in enumerate(values.tolist()):
+        if value is None or value == "":
+            raise BadInput(f"label of row {row} is missing: labels are names or integers from 0")
+        texts.append(check_label(str(value), f"row {row}"))
+    classes, text_codes = encode_labels(texts)
+    return {"labels": text_codes, "classes": classes}

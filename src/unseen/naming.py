@@ -1,4 +1,4 @@
-"""Class names and group names -> integer codes; what a label may be."""
+"""Names: what a label may be, classes and groups as integer codes, names in messages."""
 
 from __future__ import annotations
 
