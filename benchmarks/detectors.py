@@ -58,7 +58,7 @@ def main() -> None:
         ours = Mahalanobis().fit(known, labels)
         other = theirs.Mahalanobis(None).fit_features(known, labels)
         exact = naive(known, labels, asked)
-        row = paired(lambda o=ours, q=asked: o.score(q), lambda o=other, q=asked: o.predict_features(q))
+        row = paired(lambda o=ours, q=asked: o.score(q), lambda o=other, q=asked: o.predict_features(q), pairs=25)
         scores = ours.score(asked).numpy()
         row["largest_relative_error_against_float64"] = float(np.max(np.abs(scores - exact) / np.abs(exact)))
         result[f"mahalanobis C={classes} D={width} B={queries}"] = row

@@ -69,6 +69,6 @@ def test_one_input_has_no_spread():
 
 
 def test_memory_of_a_query_does_not_grow_with_the_classes():
-    """The whole state is D + D (D + C) + C D + D + C numbers, and a query makes one vector of D + C."""
+    """The whole state is D + 2 C D + C + D^2 numbers, and a query makes one vector of C and some of D."""
     x, y, _ = data(n=600, classes=60)
-    assert Mahalanobis().fit(x, y).size() == 12 + 12 * (12 + 60) + 60 * 12 + 12 + 60 + 1
+    assert Mahalanobis().fit(x, y).size() == 12 + 2 * 60 * 12 + 60 + 144 + 1

@@ -25,7 +25,7 @@ class Mahalanobis(Detector):
     Reads: ``features (N, D)``; labels optional: without them all known inputs are one class.
     Returns: ``(N,)``, at most 0, squared standard deviations.
     Raises: NotEnoughKnown, with fewer than two inputs.
-    Cost: ``D^2 + 2 C D`` numbers; a query is one product with a ``D x (D + C)`` matrix for all classes together.
+    Cost: ``D^2 + 2 C D`` numbers; a query is one ``D x C`` product for all classes together and one ``D x D`` product.
     Source: Lee, Lee, Lee, Shin, "A Simple Unified Framework for Detecting Out-of-Distribution Samples and
     Adversarial Attacks", NeurIPS 2018, equations 1 and 2; one layer, no input perturbation.
 
@@ -43,14 +43,15 @@ class Mahalanobis(Detector):
         2018,
     )
     origin: Tensor  # (D,) mean of all known inputs
-    project: Tensor  # (D, D + C): whitening, and beside it the product with every whitened class mean
-    means: Tensor  # (C, D) class means, whitened
-    offsets: Tensor  # (D + C,) zeros, then half the means' squared lengths, negative
+    means: Tensor  # (C, D) class means, seen from the origin
+    towards: Tensor  # (D, C) inverse covariance times each mean
+    offsets: Tensor  # (C,) half of each mean's squared length, negative
+    whiten: Tensor  # (D, D): |x @ whiten|^2 is the squared distance
 
     def __init__(self, floor: float = 1e-6) -> None:
         super().__init__()
         self.floor = floor
-        for name in ("origin", "project", "means", "offsets"):
+        for name in ("origin", "means", "towards", "offsets", "whiten"):
             self.register_buffer(name, torch.empty(0))
 
     def learn(self, support: Support) -> None:
@@ -60,19 +61,20 @@ class Mahalanobis(Detector):
             raise NotEnoughKnown("Mahalanobis needs at least two known inputs to see any spread")
         whiten = whitener(moments.covariance(), self.floor)
         origin = moments.grand_mean()
-        means = (moments.mean[moments.count > 0] - origin) @ whiten  # (C, D)
+        means = moments.mean[moments.count > 0] - origin  # (C, D)
+        white = means @ whiten
         precision = next(support.batches("features", size=1))["features"].dtype
         self.origin = origin.to(precision)
-        self.project = torch.cat([whiten, whiten @ means.T], dim=1).to(precision)
         self.means = means.to(precision).contiguous()
-        self.offsets = torch.cat([torch.zeros_like(origin), -0.5 * means.square().sum(dim=1)]).to(precision)
+        self.towards = (whiten @ white.T).to(precision).contiguous()
+        self.offsets = (-0.5 * white.square().sum(dim=1)).to(precision)
+        self.whiten = whiten.to(precision).contiguous()
 
     def forward(self, signals: Mapping[str, Tensor]) -> Tensor:
         """Negative squared distances ``(B,)``."""
-        both = torch.addmm(self.offsets, signals["features"] - self.origin, self.project)  # (B, D + C)
-        white, towards = both[:, : len(self.project)], both[:, len(self.project) :]
-        # |u - m|^2 = |u|^2 - 2 (u'm - |m|^2 / 2), the first part of which no class changes: one product finds the
-        # nearest mean. The distance is then taken by difference: the sum loses the digits that its terms share.
-        nearest = towards.argmax(dim=1)  # (B, C) -> (B,)
-        gap = white - self.means.index_select(0, nearest)
+        x = signals["features"] - self.origin  # (B, D)
+        # (x - m)' P (x - m) = x' P x - 2 (x' P m - m' P m / 2), the first part of which no class changes: one product
+        # finds the nearest mean. Its distance is taken of the difference, as the sum loses digits that its terms share.
+        nearest = torch.addmm(self.offsets, x, self.towards).argmax(dim=1)  # (B, C) -> (B,)
+        gap = (x - self.means.index_select(0, nearest)) @ self.whiten  # (B, D)
         return -(gap * gap).sum(dim=1)

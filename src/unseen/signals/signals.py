@@ -124,10 +124,11 @@ class Signals:
             WrongUse: when a signal is missing; the message says which there are.
             BadInput: at the first NaN or infinity, naming signal and row.
         """
-        missing = [name for name in names if name not in self]
+        there = self.names
+        missing = [name for name in names if name not in there]
         if missing:
             raise WrongUse(
-                f"{', '.join(missing)} missing: there are only {', '.join(self.names)}; encode with a model that "
+                f"{', '.join(missing)} missing: there are only {', '.join(there)}; encode with a model that "
                 "gives them, put a head before the detector, or choose another detector"
             )
         wanted = self._sources(names)
