@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -282,6 +283,19 @@ def test_skipped_inputs_are_3_only_when_asked(unseen, digits, guard):
     assert code == 3
     assert json.loads(out)["skipped"][0]["path"] == "a/bad.png"
     assert "--strict" in one_line(err)
+
+
+@pytest.mark.parametrize("detector", ["auto", "knn(k=1)"])
+def test_fit_names_what_it_skipped(unseen, digits, detector):
+    shutil.copytree(digits / "known", "photos")
+    bad = Path("photos", sorted(path.name for path in Path("photos").iterdir())[0], "bad.png")
+    bad.write_bytes(b"not an image")
+    words = ("fit", "photos", "-e", "pixels?size=8", "-d", detector, "--json", "fit.json")
+    code, out, err = unseen(*words)
+    assert code == 0, err
+    assert f"Skipped {bad.parent.name}/bad.png" in out
+    assert json.loads(Path("fit.json").read_text())["skipped"][0]["path"] == f"{bad.parent.name}/bad.png"
+    assert unseen(*words, "--strict")[0] == 3
 
 
 def test_a_damaged_guard_is_4(unseen, guard, digits):

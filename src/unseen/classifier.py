@@ -10,7 +10,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -22,7 +22,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from unseen.calibration import SplitConformal
-from unseen.data import split
+from unseen.data import Progress, split
 from unseen.detectors.base import Detector, Pipeline
 from unseen.encoders import Encoder, encode, open_encoder
 from unseen.errors import BadInput, DamagedFile, NotEnoughKnown, NotFitted, WrongUse
@@ -34,7 +34,6 @@ from unseen.signals import Request, Signals, Support
 
 FORMAT = "unseen classifier"
 VERSION = 1
-Progress = Callable[[int, int], None]
 
 
 def set_aside(support: Support, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -235,7 +234,7 @@ class OpenSetClassifier:
             "versions": versions(),
             "n_fit": len(rest),
             "n_calibration": len(aside),
-            "skipped": len(support.skipped),
+            "n_skipped": len(support.skipped),
             "inputs_per_class": _counts(support),
             "accuracy": self._accuracy(aside),
         }
@@ -417,16 +416,22 @@ class OpenSetClassifier:
                     f"the classifier was fitted with the encoder {short_id(self.encoder_id)}, which its file cannot "
                     "hold: give it, as load(path, encoder=...) or --encoder"
                 )
-            support = encode(inputs, self.encoder, self._asked(self.encoder), cache=cache, progress=progress)
+            support = encode(inputs, self.encoder, self.wanted(), cache=cache, progress=progress)
         elif support.encoder and support.encoder != self.encoder_id:
             raise WrongUse(f"these signals are of the encoder {support.encoder}, the classifier's is {self.encoder_id}")
         return Support.of(support, labels)
 
-    def _asked(self, encoder: Encoder) -> frozenset[str | Request] | None:
-        """What the encoder is asked for: the detector's needs, and features for the head that names classes."""
-        if encoder.accepts == "arrays":
-            return None  # all that there is
-        missing = {need for need in self.detector.needs if isinstance(need, str)} - encoder.provides
+    def wanted(self) -> frozenset[str | Request] | None:
+        """What the encoder is asked for: the detector's needs, and features for the head that names classes.
+
+        None for arrays, which give all that there is, and where there is no encoder.
+
+        Raises:
+            WrongUse: when the detector reads what the encoder does not give.
+        """
+        if self.encoder is None or self.encoder.accepts == "arrays":
+            return None
+        missing = {need for need in self.detector.needs if isinstance(need, str)} - self.encoder.provides
         if missing:
             raise WrongUse(
                 f"{self.detector.name} reads {', '.join(sorted(missing))}, which the encoder "

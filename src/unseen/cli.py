@@ -241,16 +241,14 @@ def fit(
     def show() -> None:
         out.print(made.reason)
         _show_info(about)
-        if made.audit is not None:
-            _show_notes(made.audit.warnings, made.audit.notes)
-            _show_skipped(made.audit.skipped)
-        elif about["skipped"]:
-            out.print(f"{about['skipped']:,} inputs could not be read and were skipped")
+        _show_notes(made.audit.warnings if made.audit is not None else [], made.notes)
+        _show_skipped(made.skipped)
         out.print(f"Saved {path}", style="bold", soft_wrap=True)
         _next("unseen", "score", path, "NEW_INPUTS", **asked)
 
-    _finish(json, about | {"file": str(path)}, show)
-    _strict(strict, range(about["skipped"]))
+    listed = [{"path": key, "reason": why} for key, why in made.skipped]
+    _finish(json, about | {"file": str(path), "skipped": listed, "notes": list(made.notes)}, show)
+    _strict(strict, made.skipped)
 
 
 @app.command()

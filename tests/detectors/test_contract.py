@@ -166,7 +166,7 @@ def test_saved_state_answers_with_the_same_bits(expression):
 
 
 @every_pipeline
-def test_streamed_and_merged_fitting_equals_one_pass(expression, monkeypatch):
+def test_fitting_in_small_batches_equals_one_pass(expression, monkeypatch):
     whole, data = fitted(expression)
     monkeypatch.setattr(Signals, "batches", _in_small_batches(Signals.batches))
     streamed, _ = fitted(expression)

@@ -1,5 +1,7 @@
 """The audit: nothing leaks, the held-out class is never learnt, the answer is honest about what it can tell."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -102,7 +104,7 @@ def test_the_held_out_class_is_never_learnt(monkeypatch):
     assert all(codes == set(range(7)) and all(n > 0 for n in counts) and len(counts) == 7 for _, codes, counts in seen)
 
 
-def test_moments_taken_away_equal_moments_without(found):
+def test_moments_taken_away_equal_moments_without():
     data = support()
     whole = data.without("c3")
     data.moments("features")
@@ -139,6 +141,36 @@ def test_groups_stay_together():
     )
     assert abs(kept - 0.5) < 0.1
     assert leaked > 0.65
+
+
+def test_a_group_that_was_learnt_is_not_met_as_unknown(monkeypatch):
+    """Videos that show every class: in each fold the unknown come from videos of which nothing was learnt."""
+    module = sys.modules["unseen.protocols.audit"]  # the package's name of it is the function
+    base = support(classes=6, n=30)
+    videos = np.arange(len(base)) % 10
+    data = Support(base.signals, base.labels, base.classes, groups=videos, encoder="test:1")
+    folds = []
+    assert not any("holds other classes too" in text for text in audit(base, repeats=1).warnings)
+    honest = module._unknown
+
+    def watched(whole, known, code):
+        rows = honest(whole, known, code)
+        folds.append((set(rows.groups.tolist()), set(known.groups.tolist()), set(rows.labels.tolist()), code))
+        return rows
+
+    monkeypatch.setattr(module, "_unknown", watched)
+    found = audit(data, repeats=1, detectors=["mahalanobis"])
+    assert len(folds) == 6
+    assert all(met and not met & learnt and labels == {code} for met, learnt, labels, code in folds)
+    assert sum("holds other classes too" in warning for warning in found.warnings) == 6
+
+
+def test_a_class_that_shares_every_group_with_the_learnt_is_met_whole():
+    data = support(classes=3, n=4)
+    one = Support(data.signals, data.labels, data.classes, groups=np.zeros(12, dtype=int))
+    from unseen.protocols.audit import _unknown
+
+    assert _unknown(one, one.without("c0"), 0).labels.tolist() == [0] * 4
 
 
 def test_few_classes_claim_no_winner():

@@ -31,11 +31,15 @@ class Fitted:
         classifier: ready to `predict` and `save`.
         audit: the audit that chose the detector; None where one was named or none could be made.
         reason: one sentence.
+        skipped: ``(key, reason)`` of known inputs that could not be read.
+        notes: what was noticed about the known inputs.
     """
 
     classifier: OpenSetClassifier
     audit: protocols.Audit | None
     reason: str
+    skipped: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Fitted({self.classifier!r})\n{self.reason}"
@@ -122,7 +126,15 @@ def audit(
     raw = None
     if pixels and inputs.kind == "images" and made.name != "pixels":
         raw = encoders.encode(inputs, "pixels", cache=cache, progress=_part(progress, "pixels"))
-    return _audit(support, detectors, held_out, repeats, seed, raw, progress)
+    return protocols.audit(
+        support,
+        detectors=detectors,
+        held_out=held_out,
+        repeats=repeats,
+        seed=seed,
+        pixels=raw,
+        progress=_part(progress, "holding out classes"),
+    )
 
 
 def fit(
@@ -168,14 +180,13 @@ def fit(
     )
     found: protocols.Audit | None = None
     reason = f"{detector} was asked for."
+    assert guard.encoder is not None
+    wanted = ["features"] if automatic and guard.encoder.accepts == "images" else guard.wanted()
+    support = encoders.encode(inputs, guard.encoder, wanted, cache=cache, progress=_part(progress, "encoding"))
     if automatic:
-        assert guard.encoder is not None
-        support = _features(inputs, guard.encoder, cache, progress)
-        detector, found, reason = _choose(support, guard, progress)
-        guard.detector = registry.create(detector)
-        guard.fit(support)
-    else:
-        guard.fit(inputs, cache=cache, progress=_part(progress, "encoding"))
+        expression, found, reason = _choose(support, guard, progress)
+        guard.detector = registry.create(expression)
+    guard.fit(support)
     guard.about |= {"source": inputs.source, "chosen": reason}
     if found is not None:
         guard.about["audit"] = {
@@ -183,7 +194,7 @@ def fit(
             "warnings": found.warnings,
             "repeats": found.repeats,
         }
-    return Fitted(guard, found, reason)
+    return Fitted(guard, found, reason, support.skipped, support.notes)
 
 
 def load(
@@ -299,28 +310,6 @@ def _features(inputs: Inputs, encoder: Encoder, cache: Cache, progress: Progress
     return encoders.encode(inputs, encoder, wanted, cache=cache, progress=_part(progress, "encoding"))
 
 
-def _audit(
-    support: Support,
-    detectors: Sequence[str] | None,
-    held_out: int | Sequence[str] | None,
-    repeats: int,
-    seed: int,
-    raw: Support | None,
-    progress: Progress | None,
-    calibration: float = 0.2,
-) -> protocols.Audit:
-    return protocols.audit(
-        support,
-        detectors=detectors,
-        held_out=held_out,
-        repeats=repeats,
-        calibration=calibration,
-        seed=seed,
-        pixels=raw,
-        progress=_part(progress, "holding out classes"),
-    )
-
-
 def _choose(
     support: Support, guard: OpenSetClassifier, progress: Progress | None
 ) -> tuple[str, protocols.Audit | None, str]:
@@ -332,7 +321,12 @@ def _choose(
         why = f"{there} class{'es are' if there > 1 else ' is'} too few to hold one out"
         if there >= FEWEST_CLASSES:
             try:
-                found = _audit(support, None, None, 3, guard.seed, None, progress, guard.calibration)
+                found = protocols.audit(
+                    support,
+                    calibration=guard.calibration,
+                    seed=guard.seed,
+                    progress=_part(progress, "holding out classes"),
+                )
             except WrongUse as error:
                 why = str(error)
             else:

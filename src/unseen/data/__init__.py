@@ -2,7 +2,7 @@
 
 from unseen.data.duplicates import Duplicates, duplicates, merge_groups
 from unseen.data.images import Unreadable, read_image
-from unseen.data.inputs import FeatureArray, ImageArray, ImageFiles, Inputs
+from unseen.data.inputs import FeatureArray, ImageArray, ImageFiles, Inputs, Progress
 from unseen.data.listing import open_inputs
 from unseen.data.preprocess import Preprocess
 from unseen.data.split import split
@@ -14,6 +14,7 @@ __all__ = [
     "ImageFiles",
     "Inputs",
     "Preprocess",
+    "Progress",
     "Unreadable",
     "duplicates",
     "merge_groups",

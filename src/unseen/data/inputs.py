@@ -16,6 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from unseen.data.images import Unreadable, open_regular, read_image
 from unseen.errors import WrongUse
 
+Progress = Callable[[int, int], None]
+"""What long work calls as it goes on: with what is done, and how much there is in all."""
+
 COLUMNS = {"features": 2, "logits": 2, "embedding": 2, "local": 3}
 """Arrays that a row may consist of, and how many axes each has, the rows' one included."""
 
@@ -88,7 +91,7 @@ class Inputs(ABC):
         digest of its key, so that two of them never count as duplicates.
         """
 
-    def digests(self, progress: Callable[[int, int], None] | None = None, *, threads: int = 8) -> list[bytes]:
+    def digests(self, progress: Progress | None = None, *, threads: int = 8) -> list[bytes]:
         """The digest of each row.
 
         Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import platformdirs
 
-from unseen.data import Duplicates, Inputs, Unreadable, duplicates, merge_groups, open_inputs
+from unseen.data import Duplicates, Inputs, Progress, Unreadable, duplicates, merge_groups, open_inputs
 from unseen.encoders.base import Encoder, check_kind, open_encoder
 from unseen.errors import BadInput, NoRoom, WrongUse
 from unseen.signals import Request, Shards, Signals, Store, Support, key_of
@@ -23,8 +23,6 @@ from unseen.signals.store import Stored
 BATCH = 32
 SHARD = 8 * BATCH
 AHEAD = 4  # batches read while one is computed
-
-Progress = Callable[[int, int], None]
 
 
 def encode(

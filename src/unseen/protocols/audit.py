@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from unseen.classifier import set_aside
-from unseen.data import split
+from unseen.data import Progress, split
 from unseen.detectors.base import Detector, Pipeline
 from unseen.errors import NotEnoughKnown, WrongUse
 from unseen.metrics import evaluate, holm, mean_interval, paired_difference
 from unseen.registry import create, names
 from unseen.signals import Support
 
-Progress = Callable[[int, int], None]
 FIT_SHARE = 0.6  # of the known rows of a fold; the rest tests
 INNER_CLASSES = 3  # held-out known classes that may choose a setting
 FEWEST_ROWS = 5  # a class with fewer inputs is neither held out nor known in an audit
@@ -184,7 +183,8 @@ def audit(
     The calibration rows that `OpenSetClassifier.fit` will use are set aside first and never looked at. For each
     repeat the remaining rows are split 60/40 by class with groups kept whole; for each class, detectors learn the
     60 % without it (the head is refitted without it) and score the 40 % of the others as known and all rows of the
-    class as unknown. A setting other than the default is chosen on at most three held-out classes of the fit part.
+    class as unknown, less those that share a group with a learnt row. A setting other than the default is chosen on
+    at most three held-out classes of the fit part.
     The unit of every interval is the held-out class.
 
     Args:
@@ -220,6 +220,7 @@ def audit(
             f"an audit needs at least three classes of {FEWEST_ROWS} inputs or more, here are {len(whole.classes)}: "
             "one is held out and detectors that read logits need two to know; `fit` works without an audit"
         )
+    warnings.extend(_mixed_groups(whole))
     chosen = _chosen_classes(whole.classes, held_out, seed)
     tried, not_tried = _candidates(whole, detectors)
     raw = None
@@ -283,7 +284,8 @@ def recommend_setting(support: Support, candidate: Candidate, seed: int) -> dict
     fit, test = support.take(fit_rows), support.take(test_rows)
     for code in inner:
         name = support.classes[code]
-        parts.append((fit.without(name), test.take(_labels(test) != code), support.take(_labels(support) == code)))
+        known = fit.without(name)
+        parts.append((known, test.take(_labels(test) != code), _unknown(support, known, code)))
     for setting in settings:
         try:
             if not parts:
@@ -337,7 +339,7 @@ class _Folds:
             for name in self.classes:
                 code = support.classes.index(name)
                 known = fit.without(name)
-                new, unknown = test.take(_labels(test) != code), support.take(_labels(support) == code)
+                new, unknown = test.take(_labels(test) != code), _unknown(support, known, code)
                 for candidate in candidates:
                     if candidate.name not in rows:
                         continue
@@ -465,6 +467,33 @@ def _pixel_warning(best: Row, raw: Row) -> list[str]:
             f"{best.mean():.3f}, a difference that these classes cannot show)"
         ]
     return []
+
+
+def _unknown(support: Support, known: Support, code: int) -> Support:
+    """The rows of the held-out class, less those of a group that was learnt from.
+
+    A video that shows several classes, or copies of one image under two labels, would otherwise be met as unknown
+    after it was learnt. Where nothing would be left, all rows stay; `audit` warns of it.
+    """
+    rows = _labels(support) == code
+    if support.groups is None or known.groups is None:
+        return support.take(rows)
+    apart = rows & ~np.isin(support.groups, known.groups)
+    return support.take(apart if apart.any() else rows)
+
+
+def _mixed_groups(support: Support) -> list[str]:
+    """A warning for every class all of whose groups hold other classes too."""
+    if support.groups is None:
+        return []
+    pairs = np.unique(np.stack([support.groups, _labels(support)]), axis=1)
+    groups, counts = np.unique(pairs[0], return_counts=True)
+    mixed = np.isin(support.groups, groups[counts > 1])
+    return [
+        f"every group of class {name!r} holds other classes too, so its inputs may have been met in their company"
+        for code, name in enumerate(support.classes)
+        if (rows := _labels(support) == code).any() and mixed[rows].all()
+    ]
 
 
 def _labels(support: Support) -> np.ndarray:
