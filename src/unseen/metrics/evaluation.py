@@ -7,26 +7,22 @@ precision, AUPR and FPR@TPR do, and published numbers mix both, so the side is p
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unseen.errors import BadInput, WrongUse
+from unseen.errors import WrongUse
+from unseen.metrics import open_set
+from unseen.metrics.counts import Counts, Floats, blocks, exact, needed
+from unseen.metrics.open_set import HScore, Ties
+from unseen.metrics.scores import Side, both_sides, check_confidence, check_side, flags
 
-Side: TypeAlias = Literal["known", "unknown"]
 Rule: TypeAlias = Literal["first", "nearest", "linear", "below", "quantile_ge", "quantile_gt"]
-Counts: TypeAlias = NDArray[np.int64]
-Floats: TypeAlias = NDArray[np.float64]
 
-SIDES: tuple[Side, ...] = ("known", "unknown")
 RULES: tuple[Rule, ...] = ("first", "nearest", "linear", "below", "quantile_ge", "quantile_gt")
-
-# Passes over millions of counts run in blocks whose temporaries stay in the processor's cache.
-_BLOCK = 32_768
 
 
 class Roc(NamedTuple):
@@ -55,6 +51,8 @@ class Evaluation:
         known_below: ``(T+1,)`` int64; how many known scores lie below the t-th distinct score, then all.
         unknown_below: ``(T+1,)`` int64; the same of the unknown scores.
         scores: ``(T,)`` distinct scores, ascending.
+        correct_below: ``(T+1,)`` int64; how many known scores of correctly classified inputs lie below, then all
+            of them; None where `evaluate` was not told. Accuracy, OSCR, CCR@FPR and the H-score need it.
 
     >>> result = evaluate(known=[0.9, 0.8, 0.4], unknown=[0.5, 0.1])
     >>> result
@@ -66,6 +64,7 @@ class Evaluation:
     known_below: Counts
     unknown_below: Counts
     scores: NDArray[Any]
+    correct_below: Counts | None = None
 
     def __repr__(self) -> str:
         return f"Evaluation(auroc={self.auroc:.4f}, n_known={self.n_known}, n_unknown={self.n_unknown})"
@@ -95,7 +94,7 @@ class Evaluation:
         0.875
         """
         wins = 0
-        for known, unknown in self._blocks():
+        for known, unknown in blocks(self.known_below, self.unknown_below):
             wins += int(np.dot(np.diff(known), unknown[:-1] + unknown[1:]))
         return wins / (2 * self.n_known * self.n_unknown)
 
@@ -113,7 +112,7 @@ class Evaluation:
         """
         area, n, m = self.auroc, self.n_known, self.n_unknown
         over_known = over_unknown = 0.0
-        for known, unknown in self._blocks():
+        for known, unknown in blocks(self.known_below, self.unknown_below):
             # Placement of a score: the share of the other side that it beats, ties counting half.
             of_known = (unknown[:-1] + unknown[1:]) / (2 * m) - area
             of_unknown = 1 - (known[:-1] + known[1:]) / (2 * n) - area
@@ -143,7 +142,7 @@ class Evaluation:
         """
         from scipy.special import expit, logit, ndtri
 
-        _check_confidence(confidence)
+        check_confidence(confidence)
         area, variance = self.auroc, self.auroc_variance
         if variance == 0:
             reach = -math.log1p(-confidence) / min(self.n_known, self.n_unknown)
@@ -171,12 +170,12 @@ class Evaluation:
         0.8333333333333333
         """
         n, m, area = self.n_known, self.n_unknown, 0.0
-        if _check_side(positive) == "known":
-            for known, unknown in self._blocks():
+        if check_side(positive) == "known":
+            for known, unknown in blocks(self.known_below, self.unknown_below):
                 hits = n - known[:-1]
                 area += float(np.sum(np.diff(known) * (hits / (hits + (m - unknown[:-1])))))
             return area / n
-        for known, unknown in self._blocks():
+        for known, unknown in blocks(self.known_below, self.unknown_below):
             hits = unknown[1:]
             area += float(np.sum(np.diff(unknown) * (hits / (hits + known[1:]))))
         return area / m
@@ -203,12 +202,12 @@ class Evaluation:
         0.9166666666666666
         """
         n, m, area = self.n_known, self.n_unknown, 0.0
-        if _check_side(positive) == "known":
-            for known, unknown in self._blocks():
+        if check_side(positive) == "known":
+            for known, unknown in blocks(self.known_below, self.unknown_below):
                 precision = _precision(n - known, m - unknown)
                 area += float(np.sum(np.diff(known) * (precision[:-1] + precision[1:])))
             return area / (2 * n)
-        for known, unknown in self._blocks():
+        for known, unknown in blocks(self.known_below, self.unknown_below):
             precision = _precision(unknown, known)
             area += float(np.sum(np.diff(unknown) * (precision[:-1] + precision[1:])))
         return area / (2 * m)
@@ -247,13 +246,13 @@ class Evaluation:
         >>> [result.fpr_at_tpr(0.6, rule=rule) for rule in ("first", "linear", "nearest")]
         [0.75, 0.6, 0.5]
         """
-        _check_side(positive)
+        check_side(positive)
         if rule not in RULES:
             raise WrongUse(f"rule {rule!r} is not one of {', '.join(RULES)}")
         if not 0 < level <= 1:
             raise WrongUse(f"level must be above 0 and at most 1, got {level}")
         if rule == "first" and positive == "unknown":  # read from the other end, without turning the counts
-            at = int(np.searchsorted(self.unknown_below, _needed(level, self.n_unknown)))
+            at = int(np.searchsorted(self.unknown_below, needed(level, self.n_unknown)))
             return int(self.known_below[at]) / self.n_known
         pos, neg = self._turned(positive)  # how many lie below each distinct score, from the positive's view
         n, m = int(pos[-1]), int(neg[-1])
@@ -262,7 +261,7 @@ class Evaluation:
             """Positives and negatives at or above the distinct score ``at``."""
             return n - int(pos[at]), m - int(neg[at])
 
-        wanted = _exact(level) * n
+        wanted = exact(level) * n
         if rule == "quantile_ge":
             rank = n - max(1, math.floor(wanted))
             return accepted(int(np.searchsorted(pos, rank, side="right")) - 1)[1] / m
@@ -271,7 +270,7 @@ class Evaluation:
             return accepted(int(np.searchsorted(pos, rank, side="right")))[1] / m
 
         # The last distinct score, going up, with enough positives at or above it; `first + 1` has too few.
-        first = int(np.searchsorted(pos, n - _needed(level, n), side="right")) - 1
+        first = int(np.searchsorted(pos, n - needed(level, n), side="right")) - 1
         hits, false = accepted(first)
         hits_before, false_before = accepted(first + 1)  # (0, 0) above the highest score
         if rule == "first" or (rule == "linear" and hits == wanted):
@@ -288,6 +287,150 @@ class Evaluation:
             return false / m
         lowest = int(np.searchsorted(pos, pos[first]))  # of equal TPR, the lowest threshold comes first
         return accepted(lowest)[1] / m
+
+    def detection_error(self) -> float:
+        """Least mean of the two error rates over all thresholds, ``min_t ((1 - TPR(t)) + FPR(t)) / 2``.
+
+        Each side weighs half, however many inputs it has; the same with either side positive. One minus it is
+        published as detection accuracy. The threshold is chosen on the inputs that it is judged on.
+
+        Returns:
+            A fraction in ``[0, 0.5]``; one division of exact integers.
+
+        Source: Liang, Li, Srikant, "Enhancing the Reliability of Out-of-Distribution Image Detection in Neural
+        Networks", ICLR 2018, section 4.
+
+        >>> evaluate([2, 3], [1, 2]).detection_error()  # both at 2 on one side: half of one side is wrong
+        0.25
+        """
+        n, m = self.n_known, self.n_unknown
+        return self._least_wrong(m, n) / (2 * n * m)
+
+    def prior_weighted_detection_error(self) -> float:
+        """Least share of inputs on the wrong side over all thresholds, ``min_t (FN(t) + FP(t)) / (n + m)``.
+
+        Published as detection error (DTERR) too, but equal to `detection_error` only where both sides have the
+        same number of inputs: here the larger side weighs more, and it is never above the smaller side's share.
+
+        Returns:
+            A fraction in ``[0, 0.5]``; one division of exact integers.
+
+        Source: the DTERR that the evaluation code of ODIN and its heirs prints.
+
+        >>> result = evaluate([2, 3, 3, 3], [1, 2])
+        >>> result.prior_weighted_detection_error(), result.detection_error()
+        (0.16666666666666666, 0.125)
+        """
+        return self._least_wrong(1, 1) / (self.n_known + self.n_unknown)
+
+    @property
+    def accuracy(self) -> float:
+        """Closed-set accuracy: the share of known inputs that were classified correctly, at whatever score.
+
+        Raises:
+            WrongUse: when `evaluate` was not told which.
+
+        >>> evaluate([2, 3], [1, 2], correct=[True, False]).accuracy
+        0.5
+        """
+        return int(self._correct("accuracy")[-1]) / self.n_known
+
+    def oscr(self, ties: Ties = "diagonal") -> float:
+        """Area under the open-set classification rate: the CCR over the FPR, all thresholds.
+
+        ``CCR(t)`` is the share of known inputs that are classified correctly and score at least ``t``,
+        ``FPR(t)`` the share of unknown inputs that do. The area is the chance that a known input is classified
+        correctly and scores above an unknown one. It is at most the accuracy and at most the AUROC; with
+        accuracy 1 it is the AUROC.
+
+        Args:
+            ties: ``"diagonal"``: a tie of a known and an unknown input counts half, as in AUROC (pytorch-ood).
+                ``"pessimistic"``: it counts nothing, the CCR being taken strictly above the threshold as first
+                published; a constant score gives 0 instead of half the accuracy.
+
+        Returns:
+            A fraction in ``[0, accuracy]``; one division of exact integers.
+
+        Raises:
+            WrongUse: when `evaluate` was not told which known inputs are correct, or ``ties`` is neither.
+
+        Source: Dhamija, Günther, Boult, "Reducing Network Agnostophobia", NeurIPS 2018, section 4.
+
+        >>> result = evaluate([2, 3], [1, 2], correct=[True, False])
+        >>> result.oscr(), result.oscr(ties="pessimistic")
+        (0.375, 0.25)
+        """
+        correct = self._correct("OSCR")
+        return open_set.area_under_ccr(correct, self.unknown_below, self.n_known, ties)
+
+    def ccr_at_fpr(self, fpr: float) -> float:
+        """Correct classification rate at a false positive rate.
+
+        The threshold is the ``ceil(fpr * m)``-th largest unknown score; known inputs count when they are
+        classified correctly and score strictly above it. So fewer than ``fpr`` of the unknown inputs pass.
+
+        Args:
+            fpr: in ``(0, 1]``. Counts are compared with it as integers.
+
+        Returns:
+            A fraction in ``[0, accuracy]``.
+
+        Raises:
+            WrongUse: when `evaluate` was not told which known inputs are correct, or ``fpr`` is out of range.
+
+        Source: the quantity of Dhamija, Günther, Boult, NeurIPS 2018, by the rule of OpenOOD 1.5.
+
+        >>> result = evaluate([2, 3, 4, 5], [1, 3], correct=[True, True, False, True])
+        >>> result.ccr_at_fpr(0.5), result.ccr_at_fpr(1.0)
+        (0.25, 0.75)
+        """
+        correct = self._correct("CCR@FPR")
+        return open_set.ccr_at_fpr(correct, self.unknown_below, self.n_known, fpr)
+
+    def h_score(self, threshold: float) -> HScore:
+        """Harmonic mean of known and unknown accuracy where scores at or above ``threshold`` are accepted.
+
+        ``H = 2AU / (A + U)``: ``A`` is the share of known inputs that are accepted and classified correctly, so
+        a rejected known input counts as wrong; ``U`` is the share of unknown inputs that are rejected. Both come
+        back with it, because one number hides which of them is small.
+
+        Args:
+            threshold: chosen without the unknown inputs, such as a calibrated one; infinite ones are allowed.
+
+        Returns:
+            An `HScore`; ``h`` is 0 where either part is.
+
+        Raises:
+            WrongUse: when `evaluate` was not told which known inputs are correct, or ``threshold`` is NaN.
+
+        Source: Fu, Cao, Long, Wang, "Learning to Detect Open Classes for Universal Domain Adaptation", ECCV
+        2020. Papers differ in whether a rejected known input counts as wrong; here it does.
+
+        >>> evaluate([2, 3], [1, 2], correct=[True, True]).h_score(2.5)
+        HScore(h=0.6666666666666666, known_accuracy=0.5, unknown_accuracy=1.0, threshold=2.5, oracle=False)
+        """
+        correct = self._correct("H-score")
+        return open_set.h_score(correct, self.unknown_below, self.n_known, self.scores, threshold)
+
+    def best_h_score(self) -> HScore:
+        """The largest H-score over every distinct threshold: a bound on what a threshold can reach, not a result.
+
+        The threshold is chosen on the known and unknown inputs that it is judged on, which no one can do where
+        the detector is used. The result says so: ``oracle`` is True. Beside numbers with a threshold that was
+        fixed before, such as `h_score` of a calibrated one, it flatters.
+
+        Returns:
+            An `HScore`; of several best thresholds the lowest.
+
+        Raises:
+            WrongUse: when `evaluate` was not told which known inputs are correct.
+
+        >>> best = evaluate([2, 3, 4], [1, 2], correct=[True, True, False]).best_h_score()
+        >>> round(best.h, 3), best.threshold, best.oracle
+        (0.571, 2, True)
+        """
+        correct = self._correct("H-score")
+        return open_set.best_h_score(correct, self.unknown_below, self.n_known, self.scores)
 
     def roc(self, positive: Side = "known", points: int | None = None) -> Roc:
         """The ROC curve, for plotting.
@@ -338,13 +481,14 @@ class Evaluation:
     ) -> tuple[float, float]:
         """Percentile bootstrap interval of a metric; known and unknown are resampled separately.
 
-        A replicate re-weights the counts that are already sorted. Inputs are taken as independent.
+        A replicate re-weights the counts that are already sorted. Inputs are taken as independent: for frames
+        of one video or crops of one image see `unseen.metrics.bootstrap`, which draws whole groups.
         Percentiles are right for FPR@TPR too, whose threshold moves with the sample. For a metric at its
         limit (AUROC 1) every replicate agrees and the interval has no width: see `auroc_interval` there.
 
         Args:
-            metric: ``"auroc"``, ``"ap_known"``, ``"ap_unknown"``, ``"fpr_at_tpr95"``, or a function of an
-                `Evaluation`.
+            metric: ``"auroc"``, ``"ap_known"``, ``"ap_unknown"``, ``"fpr_at_tpr95"``, ``"detection_error"``,
+                ``"accuracy"``, ``"oscr"``, or a function of an `Evaluation`.
             confidence: in ``(0, 1)``.
             replicates: how many resamples.
             seed: of a generator of its own.
@@ -353,7 +497,8 @@ class Evaluation:
             ``(low, high)``.
 
         Raises:
-            WrongUse: for an unknown name, a confidence outside ``(0, 1)`` or no replicates.
+            WrongUse: for an unknown name, a confidence outside ``(0, 1)``, no replicates, or a metric that needs
+                to know which known inputs are correct where `evaluate` was not told.
 
         Cost: a few passes over the distinct scores a replicate: about 1 ms for 20,000 of them, 0.15 s for two
         million; scores with many ties cost less.
@@ -363,22 +508,9 @@ class Evaluation:
         >>> 0 < low < high <= 1
         True
         """
-        _check_confidence(confidence)
-        if replicates < 1:
-            raise WrongUse(f"replicates must be at least 1, got {replicates}")
-        value = _METRICS.get(metric) if isinstance(metric, str) else metric
-        if value is None:
-            raise WrongUse(f"metric {metric!r} is not one of {', '.join(_METRICS)}, nor a function")
-        random = np.random.default_rng(seed)
-        draw_known = _resampler(np.diff(self.known_below), random)
-        draw_unknown = _resampler(np.diff(self.unknown_below), random)
-        values = np.empty(replicates)
-        for i in range(replicates):
-            known, unknown = draw_known(), draw_unknown()
-            kept = (known + unknown) > 0  # a score that was not drawn is no threshold
-            values[i] = value(Evaluation(_cumulated(known[kept]), _cumulated(unknown[kept]), self.scores[kept]))
-        low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
-        return float(low), float(high)
+        from unseen.metrics.resampling import interval_of, redrawn
+
+        return interval_of(metric, redrawn(self, seed), confidence, replicates)
 
     def to_dict(self, confidence: float = 0.95) -> dict[str, Any]:
         """The numbers to print for one evaluation, as plain values for JSON.
@@ -388,7 +520,8 @@ class Evaluation:
 
         Returns:
             ``auroc``, ``auroc_interval``, ``ap_known``, ``ap_unknown``, ``fpr_at_tpr95`` with its
-            ``_positive`` side and ``_rule``, ``n_known``, ``n_unknown``, ``distinct_scores``.
+            ``_positive`` side and ``_rule``, ``n_known``, ``n_unknown``, ``distinct_scores``; where `evaluate`
+            was told which known inputs are correct, also ``accuracy`` and ``oscr`` with its ``_ties``.
 
         Raises:
             WrongUse: when ``confidence`` is not within ``(0, 1)``.
@@ -396,7 +529,7 @@ class Evaluation:
         >>> evaluate([2, 3], [1, 2]).to_dict()["fpr_at_tpr95_positive"]
         'known'
         """
-        return {
+        numbers = {
             "auroc": self.auroc,
             "auroc_interval": list(self.auroc_interval(confidence)),
             "ap_known": self.average_precision("known"),
@@ -408,16 +541,28 @@ class Evaluation:
             "n_unknown": self.n_unknown,
             "distinct_scores": self.distinct_scores,
         }
+        if self.correct_below is not None:
+            numbers |= {"accuracy": self.accuracy, "oscr": self.oscr(), "oscr_ties": "diagonal"}
+        return numbers
 
-    def _blocks(self) -> Iterator[tuple[Counts, Counts]]:
-        """Both counts in stretches that overlap by one, so that differences and neighbours are at hand."""
-        for start in range(0, len(self.scores), _BLOCK):
-            stretch = slice(start, start + _BLOCK + 1)
-            yield self.known_below[stretch], self.unknown_below[stretch]
+    def _correct(self, metric: str) -> Counts:
+        if self.correct_below is None:
+            raise WrongUse(
+                f"{metric} needs to know which known inputs were classified correctly: "
+                "pass correct=..., True or False for each known score"
+            )
+        return self.correct_below
+
+    def _least_wrong(self, of_known: int, of_unknown: int) -> int:
+        """Least sum of rejected known and accepted unknown inputs over all thresholds, each with its weight."""
+        return min(
+            int(np.min(of_known * known + of_unknown * (self.n_unknown - unknown)))
+            for known, unknown in blocks(self.known_below, self.unknown_below)
+        )
 
     def _turned(self, positive: Side) -> tuple[Counts, Counts]:
         """Counts below of the positive and the negative side; unknown is positive with the scores negated."""
-        if _check_side(positive) == "known":
+        if check_side(positive) == "known":
             return self.known_below, self.unknown_below
         return (self.n_unknown - self.unknown_below)[::-1], (self.n_known - self.known_below)[::-1]
 
@@ -439,45 +584,53 @@ class Evaluation:
         return hits[kept], false[kept], thresholds[kept]
 
 
-_METRICS: dict[str, Callable[[Evaluation], float]] = {
-    "auroc": lambda e: e.auroc,
-    "ap_known": lambda e: e.average_precision("known"),
-    "ap_unknown": lambda e: e.average_precision("unknown"),
-    "fpr_at_tpr95": lambda e: e.fpr_at_tpr(0.95),
-}
-
-
-def evaluate(known: ArrayLike, unknown: ArrayLike) -> Evaluation:
+def evaluate(known: ArrayLike, unknown: ArrayLike, correct: ArrayLike | None = None) -> Evaluation:
     """Compare the scores of known inputs with those of unknown ones; every metric comes from this.
 
     Args:
         known: ``(n,)`` scores of known inputs, higher = more known: numbers, an array or a tensor. Infinite
             scores are allowed and tie with themselves.
         unknown: ``(m,)`` scores of unknown inputs.
+        correct: ``(n,)`` booleans in the order of ``known``: whether the classifier named the right class, at
+            whatever score. Only for the metrics that need it: accuracy, OSCR, CCR@FPR, H-score.
 
     Returns:
         An `Evaluation`. The order of the inputs changes nothing, not even the last bit.
 
     Raises:
-        BadInput: when a side is empty, not one-dimensional, not numeric or holds NaN.
+        BadInput: when a side is empty, not one-dimensional, not numeric or holds NaN, or ``correct`` is not one
+            boolean for each known score.
 
-    Cost: ``O((n + m) log(n + m))`` time; ``24 (n + m)`` bytes are kept where no scores tie.
+    Cost: ``O((n + m) log(n + m))`` time; ``24 (n + m)`` bytes are kept where no scores tie, ``32 (n + m)`` with
+    ``correct``.
 
     >>> evaluate(known=[0.9, 0.8, 0.4], unknown=[0.5, 0.1]).auroc
     0.8333333333333334
     """
-    high, low = _common(_values(known, "known"), _values(unknown, "unknown"))
-    # Each side is sorted by itself, which is vectorised; the stable argsort of the two ascending runs is one
-    # linear merge. For 1M + 1M scores that takes a third of the time of one argsort of all, for every type.
-    pooled = np.concatenate((np.sort(low), np.sort(high)))
+    high, low = both_sides(known, unknown)
+    runs = [low, high]
+    if correct is not None:
+        right = flags(correct, high.size)
+        runs = [low, high[~right], high[right]]
+    # Each run is sorted by itself, which is vectorised; the stable argsort of the ascending runs is one linear
+    # merge. For 1M + 1M scores that takes a third of the time of one argsort of all, for every type.
+    pooled = np.concatenate([np.sort(run) for run in runs])
     order = np.argsort(pooled, kind="stable")
     pooled = pooled[order]
     last = np.append(np.flatnonzero(pooled[1:] != pooled[:-1]), pooled.size - 1)  # of each distinct score
-    known_below = np.zeros(last.size + 1, np.int64)
-    np.take(np.cumsum(order >= low.size, dtype=np.int64), last, out=known_below[1:])
+    known_below = _count_below(order, low.size, last)
     unknown_below = np.zeros(last.size + 1, np.int64)
     np.subtract(last + 1, known_below[1:], out=unknown_below[1:])
-    return Evaluation(known_below, unknown_below, pooled if last.size == pooled.size else pooled[last])
+    scores = pooled if last.size == pooled.size else pooled[last]
+    correct_below = None if correct is None else _count_below(order, low.size + runs[1].size, last)
+    return Evaluation(known_below, unknown_below, scores, correct_below)
+
+
+def _count_below(order: NDArray[np.intp], first: int, last: NDArray[np.intp]) -> Counts:
+    """How many inputs from ``first`` on lie below each distinct score, then all of them."""
+    below = np.zeros(last.size + 1, np.int64)
+    np.take(np.cumsum(order >= first, dtype=np.int64), last, out=below[1:])
+    return below
 
 
 def auroc(known: ArrayLike, unknown: ArrayLike) -> float:
@@ -570,210 +723,8 @@ def fpr_at_tpr(
     return evaluate(known, unknown).fpr_at_tpr(level, positive, rule)
 
 
-def mean_interval(
-    values: ArrayLike, confidence: float = 0.95, bounds: tuple[float, float] | None = None
-) -> tuple[float, float]:
-    """Student's t interval of a mean over units, such as held-out classes.
-
-    The units are taken as a random sample of those one wants to speak of, independent of each other; their
-    values as roughly normal, which matters less the more units there are. Classes that are held out of one
-    data set share its images, so the interval tends to be narrow.
-
-    Args:
-        values: ``(U,)`` one value a unit, two units at least.
-        confidence: in ``(0, 1)``.
-        bounds: where the interval is cut, such as ``(0, 1)`` for a rate.
-
-    Returns:
-        ``(low, high)``.
-
-    Raises:
-        BadInput: when there are fewer than two values or one is not finite.
-        WrongUse: when ``confidence`` is not within ``(0, 1)``.
-
-    >>> low, high = mean_interval([0.90, 0.95, 0.97], bounds=(0, 1))
-    >>> round(low, 3), high
-    (0.85, 1.0)
-    """
-    from scipy.special import stdtrit
-
-    _check_confidence(confidence)
-    x = _finite(values, "values")
-    reach = float(stdtrit(x.size - 1, (1 + confidence) / 2)) * float(x.std(ddof=1)) / math.sqrt(x.size)
-    low, high = float(x.mean()) - reach, float(x.mean()) + reach
-    if bounds is not None:
-        low, high = (float(min(max(end, bounds[0]), bounds[1])) for end in (low, high))
-    return low, high
-
-
-def paired_difference(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> dict[str, Any]:
-    """Mean of ``a - b`` over the same units, with a paired Student t interval and two-sided test.
-
-    Assumes what `mean_interval` does, of the differences. One comparison: several need a correction.
-
-    Args:
-        a: ``(U,)`` one value a unit, two units at least.
-        b: ``(U,)`` the other method's values of the same units in the same order.
-        confidence: in ``(0, 1)``.
-
-    Returns:
-        ``mean``, ``interval`` as ``(low, high)``, and ``p_value``: 1 for identical values, 0 where every unit
-        differs by the very same amount.
-
-    Raises:
-        BadInput: when the lengths differ, there are fewer than two units or a value is not finite.
-        WrongUse: when ``confidence`` is not within ``(0, 1)``.
-
-    >>> result = paired_difference([0.9, 0.8, 0.95], [0.85, 0.7, 0.9])
-    >>> round(result["mean"], 4), round(result["p_value"], 3)
-    (0.0667, 0.057)
-    """
-    from scipy.special import stdtr
-
-    x, y = _finite(a, "a"), _finite(b, "b")
-    if x.size != y.size:
-        raise BadInput(f"a has {x.size} units, b has {y.size}: pass values of the same units in one order")
-    difference = x - y
-    mean, spread = float(difference.mean()), float(difference.std(ddof=1)) / math.sqrt(x.size)
-    p_value = 1.0 if mean == 0 else 0.0  # no spread: every unit differs by the same amount
-    if spread > 0:
-        p_value = float(2 * stdtr(x.size - 1, -abs(mean) / spread))
-    return {"mean": mean, "interval": mean_interval(difference, confidence), "p_value": p_value}
-
-
-def holm(p_values: ArrayLike) -> list[float]:
-    """P-values adjusted for making several comparisons at once, by Holm's step-down rule.
-
-    Args:
-        p_values: one a comparison, any order.
-
-    Returns:
-        Adjusted values in the same order, at most 1; those at or below 0.05 hold together at 5 %.
-
-    Raises:
-        BadInput: when there are none or one is not finite.
-
-    Source: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of
-    Statistics 1979.
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    values = _finite(p_values, "p_values", least=1)
-    order = np.argsort(values, kind="stable")
-    steps = values[order] * np.arange(len(values), 0, -1)
-    adjusted = np.empty_like(values)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return [float(value) for value in adjusted]
-
-
-def _numbers(values: Any, name: str) -> NDArray[Any]:
-    """An array or tensor of real numbers as ``(N,)`` NumPy; half precision becomes float32."""
-    if hasattr(values, "detach"):  # a torch tensor, recognised without importing torch
-        values = values.detach().cpu()
-        if values.is_floating_point() and values.element_size() < 4:
-            values = values.float()  # bfloat16 and smaller: NumPy has no such type
-        values = values.numpy()
-    try:
-        x = np.asarray(values)
-    except ValueError as ragged:
-        raise BadInput(f"{name}: not an array of numbers ({ragged})") from ragged
-    if x.dtype.kind not in "fiub" and x.size:
-        raise BadInput(f"{name}: expected real numbers, got {x.dtype}")
-    if x.ndim != 1:
-        raise BadInput(f"{name}: expected shape (N,), got {x.shape}: pass one number an input")
-    if x.dtype.kind == "b":
-        return x.astype(np.uint8)
-    return x.astype(np.float32) if x.dtype == np.float16 else x
-
-
-def _values(scores: ArrayLike, side: Side) -> NDArray[Any]:
-    """The scores of one side, checked."""
-    x = _numbers(scores, f"{side} scores")
-    if not x.size:
-        raise BadInput(f"{side} scores: there are none, at least one is needed")
-    if x.dtype.kind == "f" and (missing := np.isnan(x)).any():
-        bad = np.flatnonzero(missing)
-        raise BadInput(
-            f"{side} scores: {bad.size} of {x.size} are NaN, the first in row {bad[0]}: mend or drop these inputs"
-        )
-    return x
-
-
-def _common(known: NDArray[Any], unknown: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Both sides in one type that holds every value of either exactly."""
-    dtype = np.result_type(known, unknown)
-    for side, x in zip(SIDES, (known, unknown), strict=True):
-        wide = dtype.kind == "f" and x.dtype.kind in "iu" and x.itemsize == 8
-        if wide and (int(x.max()) > 2**53 or int(x.min()) < -(2**53)):
-            raise BadInput(
-                f"{side} scores: integers beyond 2**53 cannot be compared with {dtype} exactly: "
-                "pass both sides in one type"
-            )
-    return known.astype(dtype, copy=False), unknown.astype(dtype, copy=False)
-
-
-def _finite(values: ArrayLike, name: str, least: int = 2) -> Floats:
-    """One finite float64 a unit; a mean's interval needs two units."""
-    x = _numbers(values, name).astype(np.float64, copy=False)
-    if x.size < least:
-        raise BadInput(f"{name}: at least {least} are needed, got {x.size}")
-    bad = np.flatnonzero(~np.isfinite(x))
-    if bad.size:
-        raise BadInput(f"{name}: {bad.size} of {x.size} are not finite, the first in row {bad[0]}: drop these units")
-    return x
-
-
-def _exact(level: float) -> Fraction:
-    """The fraction that is meant: 0.95 is 19/20, and so is 1 - 0.05, whatever their last bits say."""
-    return Fraction(float(level)).limit_denominator(10**9)
-
-
-def _needed(level: float, n: int) -> int:
-    """How many of ``n`` make a share of at least ``level``; never none."""
-    return max(1, math.ceil(_exact(level) * n))
-
-
-def _check_side(positive: str) -> str:
-    if positive not in SIDES:
-        raise WrongUse(f'positive must be "known" or "unknown", got {positive!r}')
-    return positive
-
-
-def _check_confidence(confidence: float) -> None:
-    if not 0 < confidence < 1:
-        raise WrongUse(f"confidence must be within 0 and 1, got {confidence}")
-
-
 def _precision(hits: Counts, false: Counts) -> Floats:
     """Share of hits; where nothing is called positive yet it is 1 by convention."""
     total = hits + false
     share: Floats = np.divide(hits, total, out=np.ones(total.size), where=total > 0)
     return share
-
-
-def _cumulated(counts: Counts) -> Counts:
-    """Running totals with a leading zero."""
-    total = np.zeros(counts.size + 1, np.int64)
-    np.cumsum(counts, out=total[1:])
-    return total
-
-
-def _resampler(counts: Counts, random: np.random.Generator) -> Callable[[], Counts]:
-    """A function that draws ``sum(counts)`` inputs with replacement and counts them score by score."""
-    n = int(counts.sum())
-    held = np.flatnonzero(counts)
-    if held.size * 8 < n:  # many ties: one binomial draw a score is cheaper than one draw an input
-
-        def draw() -> Counts:
-            drawn = np.zeros_like(counts)
-            drawn[held] = random.multinomial(n, counts[held] / n)
-            return drawn
-
-    else:
-        owner = np.repeat(np.arange(counts.size), counts)
-
-        def draw() -> Counts:
-            return np.bincount(owner[random.integers(n, size=n)], minlength=counts.size)
-
-    return draw

@@ -23,9 +23,6 @@ from unseen.metrics import (
     average_precision,
     evaluate,
     fpr_at_tpr,
-    holm,
-    mean_interval,
-    paired_difference,
 )
 
 inf = math.inf
@@ -178,40 +175,6 @@ def test_intervals_where_delong_says_nothing():
     assert high > 0.8
 
 
-@pytest.mark.parametrize("digits", [6, 1])  # one draw an input; one binomial draw a score
-def test_bootstrap_spread_agrees_with_delong(digits):
-    random = np.random.default_rng(3)
-    known, unknown = random.normal(1, 1, 500).round(digits), random.normal(0, 1, 500).round(digits)
-    result, values = evaluate(known, unknown), []
-
-    def watched(replicate):
-        assert (replicate.n_known, replicate.n_unknown) == (500, 500)
-        values.append(replicate.auroc)
-        return values[-1]
-
-    interval = result.bootstrap(watched, replicates=1500)
-    assert np.std(values) == pytest.approx(math.sqrt(result.auroc_variance), rel=0.1)
-    assert interval == pytest.approx(result.auroc_interval(), abs=0.004)
-    assert interval == result.bootstrap("auroc", replicates=1500)
-    assert interval != result.bootstrap("auroc", replicates=1500, seed=1)
-
-
-def test_bootstrap_agrees_with_resampling_the_scores():
-    """FPR and average precision: the same spread as resampling the raw scores and starting over."""
-    random = np.random.default_rng(4)
-    known, unknown = random.normal(1.5, 1, 200).round(2), random.normal(0, 1, 120).round(2)
-    result = evaluate(known, unknown)
-    again = [evaluate(random.choice(known, 200), random.choice(unknown, 120)) for _ in range(1500)]
-    for name, value in {
-        "fpr_at_tpr95": lambda e: e.fpr_at_tpr(0.95),
-        "ap_known": lambda e: e.average_precision("known"),
-        "ap_unknown": lambda e: e.average_precision("unknown"),
-    }.items():
-        expected = np.quantile([value(e) for e in again], [0.025, 0.975])
-        assert result.bootstrap(name, replicates=1500) == pytest.approx(expected, abs=0.03)
-        assert result.bootstrap(name, replicates=50) == result.bootstrap(value, replicates=50)
-
-
 # FPR rules -----------------------------------------------------------------------------------------------
 
 
@@ -317,6 +280,38 @@ def test_no_point_of_the_curve_is_dropped():
     assert fpr[np.argmax(tpr >= 0.95)] == 1.0
     assert fpr_at_tpr(known, unknown, positive="unknown") == 0.95
     assert fpr_at_tpr(known, unknown, positive="known") == 0.95
+
+
+# Detection errors ----------------------------------------------------------------------------------------
+
+
+@every_case
+def test_detection_errors_are_the_least_of_all_cuts(case):
+    known, unknown = CASES[case]
+    n, m = len(known), len(unknown)
+    fpr, tpr, _ = roc_curve(*pooled(known, unknown, "known"), drop_intermediate=False)
+    result = evaluate(known, unknown)
+    assert result.detection_error() == pytest.approx(np.min((1 - tpr) + fpr) / 2, abs=1e-12)
+    expected = np.min((1 - tpr) * n + fpr * m) / (n + m)
+    assert result.prior_weighted_detection_error() == pytest.approx(expected, abs=1e-12)
+    assert result.prior_weighted_detection_error() <= min(n, m) / (n + m)
+    mirrored = evaluate(-unknown, -known)  # unknown as positive
+    assert mirrored.detection_error() == result.detection_error()
+    assert mirrored.prior_weighted_detection_error() == result.prior_weighted_detection_error()
+
+
+def test_detection_errors_part_where_sides_differ_in_size():
+    """Ten known and two unknown: refusing none costs half of one error rate, but only 2 inputs of 12."""
+    known, unknown = np.arange(10), np.array([4.5, -1])
+    result = evaluate(known, unknown)
+    assert result.detection_error() == 0.25  # from 0 on: one of two unknown passes
+    assert result.prior_weighted_detection_error() == 1 / 12
+    many = evaluate(known, np.repeat(unknown, 10))  # 10 + 10 copies
+    assert many.detection_error() == 0.25
+    assert many.prior_weighted_detection_error() == 5 / 30  # from 5 on: five known are refused, no unknown passes
+    assert evaluate([1, 1], [1]).detection_error() == 0.5
+    assert evaluate([2], [1]).detection_error() == 0
+    assert evaluate([1], [2]).detection_error() == 0.5
 
 
 # Invariances ---------------------------------------------------------------------------------------------
@@ -499,61 +494,6 @@ def test_import_is_light():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not done.stdout.strip()
-
-
-# Means over units ----------------------------------------------------------------------------------------
-
-
-def test_mean_interval_agrees_with_scipy():
-    values = np.random.default_rng(7).normal(0.8, 0.1, 12)
-    expected = stats.ttest_1samp(values, 0).confidence_interval(0.9)
-    assert mean_interval(values, 0.9) == pytest.approx((expected.low, expected.high), abs=1e-12)
-    assert mean_interval([1, 1, 1]) == (1, 1)
-
-
-def test_mean_interval_is_cut_only_where_asked():
-    assert mean_interval([0.9, 1.0])[1] > 1
-    assert mean_interval([0.9, 1.0], bounds=(0, 1))[1] == 1
-    assert mean_interval([5, 5.01], bounds=(0, 1)) == (1, 1)
-
-
-def test_paired_difference_agrees_with_scipy():
-    random = np.random.default_rng(8)
-    a = random.normal(0.8, 0.1, 9)
-    b = a - random.normal(0.02, 0.03, 9)
-    ours, theirs = paired_difference(a, b), stats.ttest_rel(a, b)
-    assert ours["p_value"] == pytest.approx(theirs.pvalue, abs=1e-12)
-    assert ours["interval"] == pytest.approx(tuple(theirs.confidence_interval(0.95)), abs=1e-12)
-    assert paired_difference(b, a)["mean"] == -ours["mean"]
-    assert paired_difference(a, a) == {"mean": 0.0, "interval": (0.0, 0.0), "p_value": 1.0}
-    assert paired_difference([2, 3, 4], [1, 2, 3])["p_value"] == 0.0
-
-
-def test_paired_difference_keeps_its_level():
-    """Under no difference, five of a hundred p-values are below 0.05."""
-    random = np.random.default_rng(9)
-    draws = random.normal(size=(1500, 6))
-    p = [paired_difference(d, np.zeros(6))["p_value"] for d in draws]
-    assert np.mean(np.array(p) < 0.05) == pytest.approx(0.05, abs=4 * math.sqrt(0.05 * 0.95 / 1500))
-
-
-def test_holm_agrees_with_its_definition():
-    """A p-value is adjusted to the largest of (k - rank) p over those not larger than it."""
-    p = [0.01, 0.04, 0.03, 0.005, 0.5]
-    expected = [min(1, max((len(p) - sorted(p).index(other)) * other for other in p if other <= each)) for each in p]
-    assert holm(p) == pytest.approx(expected)
-    assert holm([0.03]) == [0.03]
-    assert holm([0.6, 0.7]) == [1, 1]
-
-
-def test_units_that_cannot_be_used_are_named():
-    for call, message in (
-        (lambda: mean_interval([0.5]), "values: at least 2 are needed, got 1"),
-        (lambda: mean_interval([0.5, np.nan, inf]), "values: 2 of 3 are not finite, the first in row 1"),
-        (lambda: paired_difference([1, 2, 3], [1, 2]), "a has 3 units, b has 2"),
-    ):
-        with pytest.raises(BadInput, match=message):
-            call()
 
 
 def test_every_rank_order_of_four():
