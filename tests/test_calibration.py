@@ -222,6 +222,11 @@ def test_what_it_advises_works(alpha, confidence):
     assert SplitConformal().fit([1.0, 2.0]).threshold(advised, confidence) == 1
 
 
+def test_an_alpha_below_all_counts_is_too_small():
+    with pytest.raises(NotEnoughKnown, match="alpha 1e-12 needs 1000000000000 calibration scores, there are 6"):
+        SplitConformal().fit(range(6)).threshold(1e-12)
+
+
 @pytest.mark.parametrize("wrap", [list, np.array, torch.tensor])
 def test_bad_scores_are_named(wrap):
     with pytest.raises(BadInput, match="calibration scores: 2 of 4 are not finite, the first in row 1"):

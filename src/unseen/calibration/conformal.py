@@ -1,17 +1,16 @@
-"""From a score to a promise: split conformal p-values and thresholds from held-out known inputs."""
+"""Split conformal calibration: one set of held-out known inputs for all."""
 
 from __future__ import annotations
 
-import bisect
-import math
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unseen.errors import BadInput, NotEnoughKnown, NotFitted, WrongUse
+from unseen.calibration._numbers import as_calibration, as_tensor, like, refuse
+from unseen.calibration._ranks import count_interval, rank, rate_interval, too_few
+from unseen.errors import NotFitted, WrongUse
 
 
 class SplitConformal(nn.Module):
@@ -61,14 +60,7 @@ class SplitConformal(nn.Module):
         >>> SplitConformal().fit([0.3, 0.1]).scores
         tensor([0.1000, 0.3000], dtype=torch.float64)
         """
-        values = _tensor(scores, "calibration scores")
-        if values.ndim != 1:
-            raise BadInput(f"calibration scores: expected shape (N,), got {tuple(values.shape)}")
-        if not values.numel():
-            raise BadInput("calibration scores: there are none, at least one is needed")
-        _refuse(~values.isfinite(), "calibration scores", "not finite")
-        values = values.to(torch.promote_types(values.dtype, torch.float32))
-        self.scores = values.sort().values.to(self.scores.device)
+        self.scores = as_calibration(scores).sort().values.to(self.scores.device)
         return self
 
     def forward(self, scores: Tensor) -> Tensor:
@@ -86,10 +78,10 @@ class SplitConformal(nn.Module):
         >>> SplitConformal().fit([0.1, 0.4, 0.6])(torch.tensor([0.5]))
         tensor([0.7500], dtype=torch.float64)
         """
-        rank = self._rank(scores)
+        ranks = self._rank(scores)
         dtype = torch.promote_types(scores.dtype, self.scores.dtype)
         # bucketize takes NaN for the largest score, which would pass it as known.
-        return torch.where(scores.isnan(), torch.nan, rank.to(dtype) / (len(self.scores) + 1))
+        return torch.where(scores.isnan(), torch.nan, ranks.to(dtype) / (len(self.scores) + 1))
 
     def p_value(self, scores: Any) -> Any:
         """p-values, in the kind of container that came in.
@@ -107,7 +99,7 @@ class SplitConformal(nn.Module):
         >>> SplitConformal().fit([0.1, 0.4, 0.6]).p_value([0.0, 0.1])
         [0.25, 0.5]
         """
-        return _like(scores, self._checked_rank(scores).double() / (len(self.scores) + 1))
+        return like(scores, self._checked_rank(scores).double() / (len(self.scores) + 1))
 
     def rejects(self, scores: Any, alpha: float, confidence: float | None = None) -> Any:
         """Whether each input is called unseen: its p-value is at most ``alpha``.
@@ -129,7 +121,7 @@ class SplitConformal(nn.Module):
         >>> SplitConformal().fit([0.1, 0.4, 0.6]).rejects([0.05, 0.1], alpha=0.25)
         [True, False]
         """
-        return _like(scores, self._checked_rank(scores) <= self._order(alpha, confidence))
+        return like(scores, self._checked_rank(scores) <= self._order(alpha, confidence))
 
     def threshold(self, alpha: float, confidence: float | None = None) -> float:
         """The score below which an input is called unseen.
@@ -185,10 +177,7 @@ class SplitConformal(nn.Module):
         >>> round(low, 3), round(high, 3)
         (0.037, 0.064)
         """
-        from scipy.special import betaincinv
-
-        k, n = self._order(alpha), len(self.scores)
-        low, high = betaincinv(k, n + 1 - k, _tails(confidence))
+        low, high = rate_interval(self._order(alpha), len(self.scores), confidence)
         return float(low), float(high)
 
     def expected_alarms(self, alpha: float, inputs: int, confidence: float = 0.95) -> tuple[int, int]:
@@ -216,10 +205,7 @@ class SplitConformal(nn.Module):
         if inputs < 0:
             raise WrongUse(f"inputs must be at least 0, got {inputs}")
         k, n = self._order(alpha), len(self.scores)
-        # One cumulative sum: the general quantile search of scipy sums the same terms at every step.
-        up_to = np.cumsum(betabinom.pmf(np.arange(inputs + 1), inputs, k, n + 1 - k))
-        low, high = np.searchsorted(up_to, _tails(confidence)).clip(max=inputs)
-        return int(low), int(high)
+        return count_interval(betabinom.pmf(np.arange(inputs + 1), inputs, k, n + 1 - k), confidence)
 
     def extra_repr(self) -> str:
         """What ``print`` shows."""
@@ -238,36 +224,16 @@ class SplitConformal(nn.Module):
 
     def _checked_rank(self, scores: Any) -> Tensor:
         self._fitted()
-        values = _tensor(scores, "scores")
-        _refuse(values.isnan(), "scores", "NaN")
-        rank: Tensor = self._rank(values.to(self.scores.device))
-        return rank
+        values = as_tensor(scores, "scores")
+        refuse(values.isnan(), "scores", "NaN")
+        return self._rank(values.to(self.scores.device))
 
     def _order(self, alpha: float, confidence: float | None = None) -> int:
         """Which smallest calibration score is the threshold, from 1."""
         n = self._fitted()
-        if not 0 < alpha < 1:
-            raise WrongUse(f"alpha must be within 0 and 1, got {alpha}")
-        if confidence is None:
-            # The fraction that was meant: 0.29 * 100 is 28.999999999999996 in floating point.
-            share = Fraction(float(alpha)).limit_denominator(10**9) or Fraction(float(alpha))
-            k = min(n, math.floor(share * (n + 1)))
-            smallest, needed = self.smallest_alpha, math.ceil(1 / share) - 1
-        else:
-            from scipy.special import betainc
-
-            _tails(confidence)
-            # P(rate <= alpha) falls as k rises, so the ranks that keep the promise come first.
-            k = bisect.bisect_left(range(1, n + 1), True, key=lambda k: betainc(k, n + 1 - k, alpha) < confidence)
-            smallest = -math.expm1(math.log1p(-confidence) / n)
-            needed = math.ceil(math.log1p(-confidence) / math.log1p(-alpha))
+        k = int(rank(n, alpha, confidence))
         if not k:
-            promise = "" if confidence is None else f" with confidence {confidence:g}"
-            scale = 10 ** (3 - math.ceil(math.log10(smallest)))  # three digits, rounded up so that it works
-            raise NotEnoughKnown(
-                f"alpha {alpha:g}{promise} needs {needed} calibration scores, there are {n}: "
-                f"add known inputs or take alpha {math.ceil(smallest * scale) / scale:g} or more"
-            )
+            raise too_few(n, alpha, confidence)
         return k
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
@@ -276,42 +242,3 @@ class SplitConformal(nn.Module):
             # Adopt the saved length and type: torch would refuse another length and round to the held type.
             self.scores = torch.empty_like(new, device=self.scores.device)
         super()._load_from_state_dict(state_dict, prefix, *rest)
-
-
-def _tensor(values: Any, name: str) -> Tensor:
-    """A floating-point tensor of any shape, detached; integers become float64."""
-    if isinstance(values, Tensor):
-        x = values.detach()
-    else:
-        try:
-            x = torch.from_numpy(np.array(values))  # a copy: torch warns of read-only arrays
-        except (TypeError, ValueError) as wrong:
-            raise BadInput(f"{name}: not an array of numbers ({wrong})") from wrong
-    if x.is_complex():
-        raise BadInput(f"{name}: expected real numbers, got {x.dtype}")
-    return x if x.is_floating_point() else x.double()
-
-
-def _like(given: Any, result: Tensor) -> Any:
-    """``result`` as the kind of container that ``given`` is."""
-    if isinstance(given, Tensor):
-        return result.to(given.device)
-    if isinstance(given, list | tuple):
-        return result.tolist()
-    return result.cpu().numpy()[()]  # a number in, a number out
-
-
-def _refuse(bad: Tensor, name: str, what: str) -> None:
-    if bad.any():
-        rows = bad.flatten().nonzero()
-        raise BadInput(
-            f"{name}: {len(rows)} of {bad.numel()} are {what}, the first in row {int(rows[0])}: "
-            "mend or drop these inputs"
-        )
-
-
-def _tails(confidence: float) -> list[float]:
-    """Both ends of an equal-tailed interval."""
-    if not 0 < confidence < 1:
-        raise WrongUse(f"confidence must be within 0 and 1, got {confidence}")
-    return [(1 - confidence) / 2, (1 + confidence) / 2]
