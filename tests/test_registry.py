@@ -70,11 +70,11 @@ def test_anything_else_is_refused_and_nothing_is_evaluated(text, tmp_path, monke
         ("knnn", "did you mean 'knn'"),
         ("KNN", "did you mean 'knn'"),
         ("rigde >> energy", "did you mean 'ridge'"),
-        ("xyz", "there are energy, knn"),
+        ("xyz", "there are energy, entropy"),
         ("knn(n=5)", "knn takes k; it has no n"),
-        ("energy >> knn", "heads come first and one detector last"),
-        ("knn >> ridge", "heads come first and one detector last"),
-        ("ridge >> prototypes", "heads come first and one detector last"),
+        ("energy >> knn", "steps come first and one detector last"),
+        ("knn >> ridge", "steps come first and one detector last"),
+        ("ridge >> prototypes", "steps come first and one detector last"),
     ],
 )
 def test_slips_are_explained(text, says):

@@ -1,6 +1,7 @@
 """Moments that merge and subtract; whitening; exact neighbours."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unseen.errors import NotEnoughKnown
-from unseen.statistics import Moments, kth_distance, whitener
+from unseen.statistics import Moments, from_nearest, kth_distance, odds, quantile, residual_basis, whitener
+
+RNG = np.random.default_rng(0)
 
 
 def sample(n: int, seed: int, shift: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -77,10 +80,6 @@ def test_whitener_is_an_inverse_root():
     torch.testing.assert_close((a @ white).T @ (a @ white) / 30, torch.eye(6, dtype=torch.float64))
 
 
-def test_constant_features_do_not_break_the_factor():
-    assert torch.isfinite(whitener(torch.zeros(3, 3, dtype=torch.float64))).all()
-
-
 @pytest.mark.parametrize("k", [1, 3, 50])
 def test_kth_distance_against_sorting(k):
     rng = np.random.default_rng(0)
@@ -88,3 +87,60 @@ def test_kth_distance_against_sorting(k):
     asked = torch.nn.functional.normalize(torch.from_numpy(rng.normal(size=(9, 5))))
     expected = torch.cdist(asked, bank).sort(dim=1).values[:, k - 1]
     torch.testing.assert_close(kth_distance(asked, bank, k), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "values",
+    [
+        RNG.normal(size=1001),
+        np.maximum(RNG.normal(size=5000), 0),
+        np.zeros(7),
+        -np.abs(RNG.normal(size=99)) * 1e-8,
+        RNG.normal(size=300).round(1),
+        np.array([3.0]),
+        np.array([-0.0, 0.0, -1.0, 1.0]),
+    ],
+    ids=["normal", "half zeros", "zeros", "tiny", "ties", "one", "signed zeros"],
+)
+def test_quantile_of_batches_is_that_of_all_values(values, dtype):
+    values = values.astype(dtype)
+    batches = torch.tensor(values).split(37)
+    for share in (0, 0.1, 0.25, 0.5, 0.9, 0.951, 1):
+        expected = np.quantile(values.astype(np.float64), share)
+        assert quantile(lambda: iter(batches), share) == pytest.approx(expected, rel=1e-12, abs=1e-300)
+
+
+def test_no_values_have_no_quantile():
+    with pytest.raises(NotEnoughKnown, match="no values"):
+        quantile(lambda: iter([]), 0.5)
+
+
+def test_odds_leave_the_winner_out_and_do_not_saturate():
+    rows = torch.tensor([[0.0, math.log(2.0), 0.0], [80.0, 0.0, 0.0]])
+    found = odds(rows)
+    torch.testing.assert_close(found[0], torch.tensor([0.5, 0.0, 0.5]))
+    assert found[1].sum().item() == pytest.approx(2 * math.exp(-80.0))
+
+
+def test_from_nearest_keeps_the_digits_that_a_sum_loses():
+    """1e4 away from zero, 1e-3 from a row: squared lengths in float32 are off by 8."""
+    rows = torch.full((3, 4), 1e4) + torch.arange(3.0)[:, None] * 100
+    asked = rows[1:2] + 1e-3
+    torch.testing.assert_close(from_nearest(asked, rows), asked - rows[1])
+
+
+def test_the_residual_is_orthogonal_to_what_was_taken():
+    x = torch.tensor(RNG.normal(size=(50, 6)) * np.array([9, 5, 1, 0.1, 0.1, 0.1]))
+    basis = residual_basis(x.T @ x, 2)
+    assert basis.shape == (6, 4)
+    torch.testing.assert_close(basis.T @ basis, torch.eye(4, dtype=torch.float64))
+    strongest = np.linalg.svd(x.numpy())[2][:2]
+    np.testing.assert_allclose(strongest @ basis.numpy(), 0, atol=1e-12)
+
+
+def test_a_whitener_needs_spread():
+    with pytest.raises(NotEnoughKnown, match="do not differ"):
+        whitener(torch.zeros(3, 3, dtype=torch.float64))
+    with pytest.raises(NotEnoughKnown, match="fewer than their 3 dimensions"):
+        whitener(torch.diag(torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)), floor=0.0)

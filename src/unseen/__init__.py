@@ -13,23 +13,36 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from unseen.api import audit as audit
     from unseen.api import encode as encode
+    from unseen.api import export as export
     from unseen.api import fit as fit
     from unseen.api import info as info
     from unseen.api import load as load
     from unseen.api import score as score
     from unseen.api.demo import demo as demo
+    from unseen.calibration import ClassConditional as ClassConditional
     from unseen.calibration import SplitConformal as SplitConformal
     from unseen.classifier import OpenSetClassifier as OpenSetClassifier
     from unseen.data import open_inputs as open_inputs
     from unseen.detectors.base import Detector as Detector
     from unseen.detectors.energy import Energy as Energy
+    from unseen.detectors.entropy import Entropy as Entropy
+    from unseen.detectors.gen import GEN as GEN
     from unseen.detectors.knn import KNN as KNN
     from unseen.detectors.mahalanobis import Mahalanobis as Mahalanobis
+    from unseen.detectors.maxlogit import MaxLogit as MaxLogit
     from unseen.detectors.msp import MSP as MSP
+    from unseen.detectors.nearest_prototype import NearestPrototype as NearestPrototype
+    from unseen.detectors.react import ReAct as ReAct
+    from unseen.detectors.relative_mahalanobis import RelativeMahalanobis as RelativeMahalanobis
+    from unseen.detectors.residual import Residual as Residual
+    from unseen.detectors.temperature import Temperature as Temperature
+    from unseen.detectors.vim import ViM as ViM
     from unseen.encoders import Encoder as Encoder
     from unseen.heads.own import Own as Own
+    from unseen.heads.probe import Probe as Probe
     from unseen.heads.prototypes import Prototypes as Prototypes
     from unseen.heads.ridge import Ridge as Ridge
+    from unseen.metrics import compare as compare
     from unseen.metrics import evaluate as evaluate
     from unseen.registry import create as create
     from unseen.signals import Signals as Signals
@@ -38,11 +51,13 @@ if TYPE_CHECKING:
 _WHERE = {
     "audit": "unseen.api",
     "encode": "unseen.api",
+    "export": "unseen.api",
     "fit": "unseen.api",
     "info": "unseen.api",
     "load": "unseen.api",
     "score": "unseen.api",
     "demo": "unseen.api.demo",
+    "ClassConditional": "unseen.calibration",
     "SplitConformal": "unseen.calibration",
     "OpenSetClassifier": "unseen.classifier",
     "open_inputs": "unseen.data",
@@ -51,10 +66,21 @@ _WHERE = {
     "KNN": "unseen.detectors.knn",
     "Mahalanobis": "unseen.detectors.mahalanobis",
     "MSP": "unseen.detectors.msp",
+    "Entropy": "unseen.detectors.entropy",
+    "GEN": "unseen.detectors.gen",
+    "MaxLogit": "unseen.detectors.maxlogit",
+    "NearestPrototype": "unseen.detectors.nearest_prototype",
+    "ReAct": "unseen.detectors.react",
+    "RelativeMahalanobis": "unseen.detectors.relative_mahalanobis",
+    "Residual": "unseen.detectors.residual",
+    "Temperature": "unseen.detectors.temperature",
+    "ViM": "unseen.detectors.vim",
     "Encoder": "unseen.encoders",
     "Own": "unseen.heads.own",
+    "Probe": "unseen.heads.probe",
     "Prototypes": "unseen.heads.prototypes",
     "Ridge": "unseen.heads.ridge",
+    "compare": "unseen.metrics",
     "evaluate": "unseen.metrics",
     "create": "unseen.registry",
     "Signals": "unseen.signals",

@@ -41,7 +41,11 @@ class Part(nn.Module):
         needs: signals and requests that ``forward`` reads (of the instance where options change it).
         labels: ``"ignored"``; ``"optional"``; ``"required"``; ``"aligned"`` (label ``i`` is column ``i`` of
             the logits).
-        traits: declared exceptions to the contract, which checks and docs read.
+        traits: declared exceptions to the contract, which checks and docs read: ``"stateless"`` (learns nothing),
+            ``"linear_head"`` (reads the linear layer behind the logits at the fit), ``"two_pass"`` (walks the support
+            twice), ``"sampled"`` (what is learnt depends on a draw under a seed, and with it on the order of the rows),
+            ``"not_exportable"``.
+        small: arguments that suit a few hundred inputs, where the defaults do not; the checks take them.
         grid: short lists of settings that an audit may try on held-out known classes.
         paper: the source.
     """
@@ -50,6 +54,7 @@ class Part(nn.Module):
     needs: frozenset[str | Request] = frozenset()
     labels: Labels = "ignored"
     traits: frozenset[str] = frozenset()
+    small: Mapping[str, Any] = {}
     grid: Mapping[str, tuple[Any, ...]] = {}
     paper: Paper | None = None
     widths: Tensor  # (len(needs),) row length of each signal, in sorted order; empty until fitted
@@ -68,13 +73,22 @@ class Part(nn.Module):
         """Constructor arguments, as given."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """Constructor arguments where none are given."""
+        return {name: p.default for name, p in inspect.signature(cls).parameters.items()}
+
+    def with_arguments(self, **arguments: Any) -> Self:
+        """The same part with some arguments changed, unfitted."""
+        return type(self)(**{**self.arguments(), **arguments})
+
     def describe(self) -> Any:
         """Plain JSON from which `rebuild` makes the same part, unfitted."""
         return {"room": self.room, "name": self.name, "arguments": self.arguments()}
 
     def expression(self) -> str:
         """The shortest text from which `unseen.create` makes the same part: defaults are left out."""
-        defaults = {n: p.default for n, p in inspect.signature(type(self)).parameters.items()}
+        defaults = self.defaults()
         given = ", ".join(f"{n}={v!r}" for n, v in self.arguments().items() if v != defaults[n])
         return f"{self.name}({given})" if given else self.name
 
@@ -119,10 +133,20 @@ class Part(nn.Module):
             raise WrongUse(self._missing(absent, support.signals.names))
         if self.labels in ("required", "aligned") and support.labels is None:
             raise WrongUse(f"{self.name} learns from labels and none were given; choose a detector that ignores them")
+        if self.labels == "aligned":
+            self._check_aligned(support)
         with torch.no_grad():
             self.learn(support)
         self.widths = torch.tensor([support.signals.width(need) for need in needs], dtype=torch.int64)
         return self
+
+    def _check_aligned(self, support: Support) -> None:
+        columns, named = support.signals.width("logits"), None if support.head is None else support.head.classes
+        if columns != len(support.classes) or (named is not None and tuple(named) != support.classes):
+            raise WrongUse(
+                f"{self.name} needs logits of the {len(support.classes)} classes that the labels name, in their order; "
+                f"these have {columns} columns of other classes: put a head before it, such as own or ridge"
+            )
 
     def prepared(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """``batch`` with exactly the signals needed, in the working precision and on the part's device."""
@@ -160,6 +184,22 @@ class Part(nn.Module):
         """Numbers held after fitting: what a file costs, and for linear methods what a query costs."""
         return sum(b.numel() for b in self.buffers())
 
+    def __getstate__(self) -> dict[str, Any]:
+        # joblib, by which scikit-learn tells whether an estimator's argument was changed, hashes a tensor by where it
+        # lies and an array by what it holds. numpy has no bfloat16.
+        held = {
+            name: b if b is None or b.dtype == torch.bfloat16 else (b.detach().cpu().numpy(), str(b.device))
+            for name, b in self._buffers.items()
+        }
+        return {**self.__dict__, "_buffers": held}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        held = {
+            name: torch.tensor(b[0], device=b[1]) if isinstance(b, tuple) else b
+            for name, b in state["_buffers"].items()
+        }
+        super().__setstate__({**state, "_buffers": held})  # type: ignore[no-untyped-call]
+
     def _load_from_state_dict(self, state: Mapping[str, Tensor], prefix: str, *rest: Any) -> None:
         # Buffers are empty until fitted and load_state_dict refuses another shape: adopt the file's.
         for name, held in self._buffers.items():
@@ -186,6 +226,20 @@ class Step(Part):
         """What `forward` writes, from a batch that may hold more and be of another precision."""
         written: dict[str, Tensor] = self(self.prepared(batch))
         return written
+
+    def __rshift__(self, after: Any) -> Any:
+        """``step >> step`` is a chain that waits for its detector; ``step >> detector`` is the detector's to make."""
+        return Steps((self, after)) if isinstance(after, Step) else NotImplemented
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Steps in order, before a detector ends them: ``ReAct() >> Ridge()``."""
+
+    steps: tuple[Step, ...]
+
+    def __rshift__(self, after: Any) -> Any:
+        return Steps((*self.steps, after)) if isinstance(after, Step) else NotImplemented
 
 
 def rebuild(description: Any) -> Any:

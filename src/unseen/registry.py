@@ -50,7 +50,7 @@ def find(room: str, name: str) -> type[Any]:
 
 
 def create(name: str, **arguments: Any) -> Any:
-    """A detector or a head by its registered name, or a pipeline by its expression.
+    """A detector or a step by its registered name, or a pipeline by its expression.
 
     Args:
         name: ``"knn"``, or an expression such as ``"ridge(penalty=0.1) >> energy"``. Arguments inside it
@@ -79,8 +79,9 @@ def _build(tree: ast.expr, text: str, arguments: dict[str, Any]) -> Any:
         if arguments:
             raise WrongUse(f"{text!r} has several parts: write the arguments inside it")
         *steps, last = [_build(part, text, {}) for part in _chain(tree)]
-        if last.room != "detectors" or any(step.room == "detectors" for step in steps):
-            raise WrongUse(f"{text!r}: heads come first and one detector last, as in ridge >> energy")
+        # Only detectors score; heads and shapers are steps. Their classes are not known here.
+        if not hasattr(last, "score") or any(hasattr(step, "score") for step in steps):
+            raise WrongUse(f"{text!r}: steps come first and one detector last, as in ridge >> energy")
         for step in reversed(steps):
             last = step >> last
         return last
@@ -108,7 +109,7 @@ def _chain(tree: ast.expr) -> list[ast.expr]:
 def _part(name: str, arguments: dict[str, Any]) -> Any:
     heads, detectors = names("heads"), names("detectors")
     if name not in (*heads, *detectors):
-        raise _unknown("detector or head", name, (*detectors, *heads))
+        raise _unknown("detector, step or head", name, (*detectors, *heads))
     part = find("heads" if name in heads else "detectors", name)
     accepted = inspect.signature(part).parameters
     for given in arguments:
@@ -128,4 +129,4 @@ def _unknown(what: str, name: str, known: tuple[str, ...]) -> WrongUse:
 
 
 def _not_a_part(text: str) -> WrongUse:
-    return WrongUse(f"{text!r} is not a detector: write a name, name(argument=value) or head >> detector")
+    return WrongUse(f"{text!r} is not a detector: write a name, name(argument=value) or step >> detector")

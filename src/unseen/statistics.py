@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -99,13 +101,109 @@ def whitener(covariance: Tensor, floor: float = 1e-6) -> Tensor:
     Args:
         covariance: symmetric, positive semi-definite up to rounding, float64.
         floor: ridge as a share of the mean eigenvalue (the trace over ``D``).
+
+    Raises:
+        NotEnoughKnown: when the covariance is 0 or, without a floor, not of full rank.
     """
     dimensions = covariance.shape[0]
     identity = torch.eye(dimensions, dtype=covariance.dtype, device=covariance.device)
-    scale = (covariance.trace() / dimensions).clamp_min(torch.finfo(covariance.dtype).tiny)
-    factor = torch.linalg.cholesky(covariance + floor * scale * identity)
+    scale = covariance.trace() / dimensions
+    if not scale > 0:
+        raise NotEnoughKnown("the known inputs of a class do not differ at all, so there is no spread to measure by")
+    factor, failed = torch.linalg.cholesky_ex(covariance + floor * scale * identity)
+    if failed:
+        raise NotEnoughKnown(
+            f"the known inputs vary in fewer than their {dimensions} dimensions: give a floor above 0, or more inputs"
+        )
     whiten: Tensor = torch.linalg.solve_triangular(factor, identity, upper=False).T
     return whiten
+
+
+def residual_basis(scatter: Tensor, components: int) -> Tensor:
+    """The directions that are left when the ``components`` strongest are taken away, ``(D, D - components)``.
+
+    Args:
+        scatter: symmetric ``(D, D)``, float64; its scale does not matter.
+        components: from 0, below ``D``.
+    """
+    vectors: Tensor = torch.linalg.eigh(scatter).eigenvectors  # ascending
+    return vectors[:, : scatter.shape[0] - components].contiguous()
+
+
+def quantile(batches: Callable[[], Iterable[Tensor]], share: float) -> float:
+    """The exact ``share`` quantile of every value of all batches, in two passes and little memory.
+
+    Linear between neighbours, as ``numpy.quantile``. The first pass counts values by the leading 16 bits of their
+    float32 form (about 3 digits), the second keeps only the distinct values of the few bins that matter.
+
+    Args:
+        batches: called twice; gives tensors of any shape, finite.
+        share: in ``[0, 1]``.
+
+    Raises:
+        NotEnoughKnown: when there is no value.
+
+    >>> quantile(lambda: [torch.tensor([4.0, 1.0]), torch.tensor([3.0, 2.0])], 0.5)
+    2.5
+    """
+    counts = np.zeros(1 << 16, np.int64)
+    for batch in batches():
+        counts += np.bincount(_leading_bits(_flat(batch)), minlength=1 << 16)
+    n = int(counts.sum())
+    if not n:
+        raise NotEnoughKnown("there are no values to take a quantile of")
+    place = share * (n - 1)
+    ranks = np.array([math.floor(place), math.ceil(place)])  # of the neighbours, from 0
+    upto = counts.cumsum()
+    bins = np.unique(np.searchsorted(upto, ranks, side="right"))
+    kept: np.ndarray = np.empty(0, np.float32)
+    copies = np.empty(0, np.int64)
+    for batch in batches():
+        values = _flat(batch)
+        found, number = np.unique(values[np.isin(_leading_bits(values), bins)], return_counts=True)
+        kept, where = np.unique(np.concatenate([kept, found]), return_inverse=True)
+        copies = np.bincount(where, np.concatenate([copies, number]), minlength=len(kept)).astype(np.int64)
+    below = int(upto[bins[0] - 1]) if bins[0] else 0
+    # Between two chosen bins there are no values, so that ranks go on without a gap.
+    low, high = kept[np.searchsorted(copies.cumsum(), ranks - below, side="right")].tolist()
+    return float(low + (high - low) * (place - int(ranks[0])))
+
+
+def _flat(values: Tensor) -> np.ndarray:
+    flat: np.ndarray = values.detach().flatten().cpu().numpy()
+    return flat
+
+
+def _leading_bits(values: np.ndarray) -> np.ndarray:
+    """Codes from 0 to 65535 that rise with the values, ``(n,)`` int64."""
+    bits = (values.astype(np.float32) + np.float32(0)).view(np.int32).astype(np.int64)  # + 0 turns -0.0 into 0.0
+    codes: np.ndarray = (np.where(bits < 0, -1 - (bits & 0x7FFFFFFF), bits) + (1 << 31)) >> 16
+    return codes
+
+
+def odds(logits: Tensor) -> Tensor:
+    """``exp(l_c - l_y)`` of every class ``c`` against the winner ``y``, whose own is 0, ``(B, C)``.
+
+    With ``R`` their sum, the winner's probability is ``1 / (1 + R)`` and what is left of it ``R / (1 + R)``. Neither
+    saturates: in float32 a softmax is 1.0 beyond a gap of 17, and a log-softmax subtracts two equal numbers.
+    """
+    top = logits.max(dim=1, keepdim=True)
+    # The winner's own term is zeroed before summing: 1 + 1e-9 would lose the rest in float32.
+    return (logits - top.values).exp().scatter(1, top.indices, 0.0)
+
+
+def from_nearest(queries: Tensor, rows: Tensor) -> Tensor:
+    """Difference of each query and its nearest row, ``(B, D)``.
+
+    The row is found by one product, ``|x - r|^2 = |x|^2 - 2 (x'r - |r|^2 / 2)``, and the difference taken of the rows
+    themselves, since the sum loses the digits that its terms share.
+
+    Args:
+        queries: ``(B, D)``.
+        rows: ``(C, D)``.
+    """
+    nearest = torch.addmm(-0.5 * rows.square().sum(dim=1), queries, rows.T).argmax(dim=1)  # (B, C) -> (B,)
+    return queries - rows.index_select(0, nearest)
 
 
 def kth_distance(queries: Tensor, bank: Tensor, k: int) -> Tensor:

@@ -14,6 +14,8 @@ RNG = np.random.default_rng(0)
 LABELS = np.arange(120) % 4
 X = 3 * RNG.normal(size=(4, 10))[LABELS] + RNG.normal(size=(120, 10))
 CLASSES = ("0", "1", "2", "3")
+# Trained in float32. These 120 rows are one minibatch, so their order changes the rounding of its sums and no more.
+TRAINED = {"probe"}
 
 
 def support(rows=slice(None), head=None):
@@ -88,7 +90,8 @@ def test_every_head(name):
     assert logits(head).shape == (120, 4)
     order = RNG.permutation(120)
     again = create(name).fit(support(order, head=own_head()))
-    np.testing.assert_allclose(logits(again), logits(head), rtol=1e-9, atol=1e-10)
+    exact, near = (1e-9, 1e-10) if name not in TRAINED else (1e-5, 1e-6)
+    np.testing.assert_allclose(logits(again), logits(head), rtol=exact, atol=near)
     with pytest.raises(WrongUse, match="learns from labels"):
         create(name).fit({"features": X}, head=own_head())
 

@@ -54,11 +54,18 @@ def test_json_holds_what_was_promised(found):
     assert order == sorted(order)
 
 
+HEADS = ("ridge", "prototypes")
+
+
 def test_every_detector_that_applies_is_tried(found):
     assert {row.name for row in found.rows} == {
         "knn",
         "mahalanobis",
-        *(f"{head} >> {name}" for head in ("ridge", "prototypes") for name in ("msp", "energy")),
+        "nearest_prototype",
+        "relative_mahalanobis",
+        # What reads logits alone is tried behind every head, what needs a linear layer behind the first.
+        *(f"{head} >> {name}" for head in HEADS for name in ("energy", "entropy", "gen", "maxlogit", "msp")),
+        *(f"ridge >> {name}" for name in ("residual", "vim", "react >> energy")),
     }
     assert found.not_tried == {}
 
@@ -223,7 +230,12 @@ def test_a_head_of_the_same_classes_loses_its_column_and_the_page_warns():
 def test_pixels_that_do_as_well_are_a_warning():
     data = support()
     found = audit(data, repeats=1, pixels=Support(data.signals, data.labels, data.classes, encoder="pixels:16x16"))
-    assert {row.name for row in found.pixels} == {"knn", "mahalanobis"}
+    assert {row.name for row in found.pixels} == {
+        "knn",
+        "mahalanobis",
+        "nearest_prototype",
+        "relative_mahalanobis",
+    }
     assert any("raw pixels do" in warning for warning in found.warnings)
     noise = support(spread=0.0, seed=5)
     far = audit(data, repeats=1, pixels=Support(noise.signals, noise.labels, noise.classes, encoder="pixels:16x16"))
@@ -293,3 +305,20 @@ def test_progress_counts_every_fold():
     calls = []
     audit(support(), repeats=2, detectors=["mahalanobis"], progress=lambda done, total: calls.append((done, total)))
     assert calls == [(i, 16) for i in range(1, 17)]
+
+
+def test_expressions_are_tried_as_they_are():
+    found = audit(support(), repeats=1, detectors=["react >> knn", "knn(k=3)", "react", "ridge >> react >> vim"])
+    assert {row.name for row in found.rows} == {
+        "react >> knn",
+        "knn(k=3)",
+        "ridge >> react >> energy",
+        "ridge >> react >> vim",
+    }
+    assert next(row for row in found.rows if row.name == "knn(k=3)").settings == {"k=3": 8}  # given, so not varied
+    assert create(found.recommended["expression"]).fit(support())
+
+
+def test_a_step_that_is_no_detector_is_named():
+    with pytest.raises(WrongUse, match="temperature is a step: put a detector behind it"):
+        audit(support(), repeats=1, detectors=["temperature"])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from unseen.parts import Part, Step
-from unseen.signals import BATCH, Request, Support, as_signals
+from unseen.heads._implied import Implied, head_behind
+from unseen.heads.base import Head
+from unseen.parts import Part, Step, Steps
+from unseen.signals import BATCH, Request, Support, as_signals, key_of
 
 QUERY_NUMBERS = 1 << 26  # numbers that one batch of queries may need: 256 MB of float32
 
@@ -62,12 +65,25 @@ class Detector(Part):
         """Numbers that one query needs beside its own signals; bounds how many are scored at once."""
         return 1
 
-    def __rrshift__(self, step: Step) -> Pipeline:
-        return Pipeline((step,), self)
+    def __rrshift__(self, before: Step | Steps) -> Pipeline:
+        return Pipeline(_listed(before), self)
+
+
+class Shaper(Step):
+    """A step that rewrites features, such as `ReAct`; it writes `forward`, and `learn` where it learns anything."""
+
+    room = "detectors"
+    needs = frozenset({"features"})
+    writes = frozenset({"features"})
 
 
 class Pipeline(Detector):
     """Steps before a detector: ``Ridge() >> Energy()``. Fitting fits the steps in order, then the detector.
+
+    A head that is fitted becomes the support's head, which later parts read. A step that rewrites features makes the
+    logits stale: where a later part reads logits, the head behind them is applied to the new features first. So
+    ``ridge >> react >> energy`` fits the head on the features as they are and applies it to the clipped ones, as the
+    paper of `ReAct` does, while ``react >> ridge >> energy`` fits it on the clipped ones.
 
     >>> from unseen.registry import create
     >>> pipeline = create("ridge >> energy").fit({"features": [[0.0, 1.0], [1.0, 0.0]]}, ["a", "b"])
@@ -77,15 +93,21 @@ class Pipeline(Detector):
 
     def __init__(self, steps: tuple[Step, ...], detector: Detector) -> None:
         super().__init__()
-        self.steps = nn.ModuleList(steps)
+        self.given = steps, detector  # what was asked for; `steps` below also has the heads that renew stale logits
+        self.steps = nn.ModuleList(_with_fresh_logits(steps, detector))
         self.detector: Detector = detector
+        self._live: list[bool] = []  # whether anything after a step reads what it writes
         wanted: frozenset[str | Request] = detector.needs
-        for step in reversed(steps):
-            wanted = frozenset(need for need in wanted if need not in step.writes) | step.needs
+        for step in reversed(self._steps()):
+            self._live.insert(0, bool(step.writes & {key_of(need) for need in wanted}))
+            if self._live[0]:
+                wanted = frozenset(need for need in wanted if need not in step.writes) | step.needs
         self.needs = wanted
         order = ("ignored", "optional", "required", "aligned")
-        self.labels = max((part.labels for part in (*steps, detector)), key=order.index)
-        self.traits = frozenset().union(*(part.traits for part in (*steps, detector)))
+        self.labels = max((part.labels for part in (*self._steps(), detector)), key=order.index)
+        whole = (*self._steps(), detector)
+        every = frozenset.intersection(*(part.traits for part in whole))
+        self.traits = frozenset.union(*(part.traits for part in whole)) - ({"stateless"} - every)
         self.grid = detector.grid
         self.paper = detector.paper
 
@@ -95,8 +117,8 @@ class Pipeline(Detector):
         return " >> ".join(part.name for part in self.parts())
 
     def parts(self) -> list[Any]:
-        """Steps and detector, in order."""
-        return [*self.steps, self.detector]
+        """Steps and detector as they were given, in order."""
+        return [*self.given[0], self.given[1]]
 
     def _steps(self) -> list[Any]:
         return list(self.steps)
@@ -104,6 +126,11 @@ class Pipeline(Detector):
     def arguments(self) -> dict[str, Any]:
         """Arguments of the detector, which is what a grid varies."""
         return self.detector.arguments()
+
+    def with_arguments(self, **arguments: Any) -> Self:
+        """The same steps before the detector with other arguments, unfitted."""
+        steps = tuple(step.with_arguments() for step in self.given[0])
+        return type(self)(steps, self.detector.with_arguments(**arguments))
 
     def describe(self) -> Any:
         """A list of the parts' descriptions."""
@@ -119,18 +146,28 @@ class Pipeline(Detector):
     def _learns(self) -> bool:
         return any(part._learns() for part in self.parts())
 
+    def _check_aligned(self, support: Support) -> None:
+        """Each part checks for itself, as a head in between may make the logits that labels must agree with."""
+
     def learn(self, support: Support) -> None:
         """Fit each step on what the steps before it made, then the detector."""
+        reads_head = any("linear_head" in part.traits for part in (*self._steps(), self.detector))
         for step in self._steps():
+            if reads_head and support.head is None and "features" in step.writes:
+                # While the logits are still those of the features.
+                support = replace(support, head=head_behind(support, self.name))
             step.fit(support)
+            if isinstance(step, Head):
+                support = replace(support, head=step.linear(support))
             support = support.through(_Applied(step))
         self.detector.fit(support)
 
     def forward(self, signals: Mapping[str, Tensor]) -> Tensor:
         """Scores ``(B,)`` of the last part."""
         batch = dict(signals)
-        for step in self._steps():
-            batch.update(step({name: batch[name] for name in step.reads()}))
+        for step, live in zip(self._steps(), self._live, strict=True):
+            if live:
+                batch.update(step({name: batch[name] for name in step.reads()}))
         scores: Tensor = self.detector({name: batch[name] for name in self.detector.reads()})
         return scores
 
@@ -138,8 +175,26 @@ class Pipeline(Detector):
         """That of the detector."""
         return self.detector.numbers_per_query()
 
-    def __rrshift__(self, step: Step) -> Pipeline:
-        return Pipeline((step, *self.steps), self.detector)
+    def __rrshift__(self, before: Step | Steps) -> Pipeline:
+        return Pipeline((*_listed(before), *self.given[0]), self.given[1])
+
+
+def _listed(before: Step | Steps) -> tuple[Step, ...]:
+    return before.steps if isinstance(before, Steps) else (before,)
+
+
+def _with_fresh_logits(steps: tuple[Step, ...], detector: Detector) -> list[Step]:
+    """``steps`` with the head behind the logits put in wherever logits are read after features were rewritten."""
+    found: list[Step] = []
+    stale = False
+    for part in (*steps, detector):
+        if stale and "logits" in part.reads():
+            found.append(Implied())
+            stale = False
+        if isinstance(part, Step):
+            found.append(part)
+            stale = "logits" not in part.writes and (stale or "features" in part.writes)
+    return found
 
 
 class _Applied:

@@ -25,6 +25,7 @@ class Energy(Detector):
     """
 
     needs = frozenset({"logits"})
+    traits = frozenset({"stateless"})
     paper = Paper("Energy-based Out-of-distribution Detection", "Liu, Wang, Owens, Li", "NeurIPS", 2020)
 
     def __init__(self, temperature: float = 1.0) -> None:

@@ -63,7 +63,7 @@ class Mahalanobis(Detector):
         origin = moments.grand_mean()
         means = moments.mean[moments.count > 0] - origin  # (C, D)
         white = means @ whiten
-        precision = next(support.batches("features", size=1))["features"].dtype
+        precision = support.dtype("features")
         self.origin = origin.to(precision)
         self.means = means.to(precision).contiguous()
         self.towards = (whiten @ white.T).to(precision).contiguous()

@@ -6,6 +6,7 @@ from torch import Tensor, log1p
 
 from unseen.detectors.base import Detector
 from unseen.parts import Paper
+from unseen.statistics import odds
 
 
 class MSP(Detector):
@@ -28,6 +29,7 @@ class MSP(Detector):
     """
 
     needs = frozenset({"logits"})
+    traits = frozenset({"stateless"})
     paper = Paper(
         "A Baseline for Detecting Misclassified and Out-of-Distribution Examples in Neural Networks",
         "Hendrycks, Gimpel",
@@ -41,8 +43,4 @@ class MSP(Detector):
 
     def forward(self, signals: Mapping[str, Tensor]) -> Tensor:
         """Log-probabilities ``(B,)``."""
-        logits = signals["logits"] / self.temperature
-        top = logits.max(dim=1, keepdim=True)
-        # The winner's own term is zeroed before summing: 1 + 1e-9 would lose the rest in float32.
-        others = (logits - top.values).exp().scatter(1, top.indices, 0.0)  # (B, C)
-        return -log1p(others.sum(dim=1))
+        return -log1p(odds(signals["logits"] / self.temperature).sum(dim=1))

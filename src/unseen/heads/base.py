@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from unseen.errors import NotEnoughKnown
-from unseen.parts import Step
-from unseen.signals import Support
+from unseen.parts import Labels, Step
+from unseen.signals import LinearHead, Support
 
 
 class Head(Step):
@@ -19,7 +19,7 @@ class Head(Step):
     room = "heads"
     needs = frozenset({"features"})
     writes = frozenset({"logits"})
-    labels = "required"
+    labels: Labels = "required"
     weight: Tensor  # (C, D)
     bias: Tensor  # (C,)
 
@@ -36,9 +36,17 @@ class Head(Step):
         """Solve in float64, keep in the precision of the features."""
         if len(support.classes) < 2:
             raise NotEnoughKnown(f"{self.name} tells classes apart and needs two classes, got {len(support.classes)}")
-        weight, bias = self.solve(support)
-        precision = next(support.batches("features", size=1))["features"].dtype
+        self.keep(*self.solve(support), support)
+
+    def keep(self, weight: Tensor, bias: Tensor, support: Support) -> None:
+        """Hold what was solved, in the precision of the support's features."""
+        precision = support.dtype("features")
         self.weight, self.bias = weight.to(precision).contiguous(), bias.to(precision).contiguous()
+
+    def linear(self, support: Support) -> LinearHead:
+        """The fitted layer as a support carries it: one output a class of ``support``, in their order."""
+        named = support.classes if len(support.classes) == len(self.bias) else None
+        return LinearHead(self.weight, self.bias, named)
 
     def forward(self, signals: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """``{"logits": (B, C)}``."""

@@ -14,7 +14,9 @@ from unseen.classifier import set_aside
 from unseen.data import Progress, split
 from unseen.detectors.base import Detector, Pipeline
 from unseen.errors import NotEnoughKnown, WrongUse
+from unseen.heads.base import Head
 from unseen.metrics import evaluate, holm, mean_interval, paired_difference
+from unseen.parts import Step
 from unseen.registry import create, names
 from unseen.signals import Support
 
@@ -28,26 +30,34 @@ HEADS = ("own", "ridge", "prototypes")
 
 @dataclass(frozen=True)
 class Candidate:
-    """A pipeline that an audit tries: a detector, after a head where it reads logits."""
+    """A pipeline that an audit tries: an expression that ends in a detector, behind a head where it needs one."""
 
-    detector: str
+    expression: str
     head: str | None = None
 
     @property
     def name(self) -> str:
-        """As an expression."""
-        return f"{self.head} >> {self.detector}" if self.head else self.detector
+        """As one expression."""
+        return f"{self.head} >> {self.expression}" if self.head else self.expression
 
     def build(self, setting: Mapping[str, Any]) -> Detector:
         """A fresh, unfitted pipeline with this setting of the detector."""
-        detector: Detector = create(self.detector, **setting)
-        return Pipeline((create(self.head),), detector) if self.head else detector
+        whole: Detector = create(self.expression)
+        if setting:
+            whole = whole.with_arguments(**setting)
+        return create(self.head) >> whole if self.head else whole
 
     def settings(self) -> list[dict[str, Any]]:
-        """The default first, then every other point of the detector's short grid."""
-        default: Detector = create(self.detector)
-        points = [dict(zip(default.grid, values, strict=True)) for values in itertools.product(*default.grid.values())]
-        return [{}, *(p for p in points if p and any(default.arguments()[k] != v for k, v in p.items()))]
+        """What the expression says first, then every other point of the detector's short grid.
+
+        An argument that the expression gives is not varied.
+        """
+        part: Detector = create(self.expression)
+        given = part.arguments()
+        usual = (part.detector if isinstance(part, Pipeline) else part).defaults()
+        grid = {name: values for name, values in part.grid.items() if given[name] == usual[name]}
+        points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+        return [{}, *(p for p in points if p and any(given[k] != v for k, v in p.items()))]
 
 
 @dataclass
@@ -189,7 +199,7 @@ def audit(
 
     Args:
         support: labelled known inputs, from one encoding.
-        detectors: registered names to try; all by default.
+        detectors: registered names or expressions to try, such as ``"knn"`` or ``"react >> knn"``; all by default.
         held_out: which classes, or how many (drawn under the seed); all by default.
         repeats: random splits; they are averaged inside each class.
         calibration: share of the rows set aside.
@@ -229,7 +239,7 @@ def audit(
         for name in support.classes:
             if name not in whole.classes:
                 raw = raw.without(name)
-    pixel_candidates = [Candidate(c.detector) for c in tried if c.head is None] if raw is not None else []
+    pixel_candidates = [c for c in tried if c.head is None] if raw is not None else []
 
     folds = _Folds(chosen, repeats, seed, confidence, progress, total=repeats * len(chosen) * (1 + (raw is not None)))
     rows = folds.run(whole, tried, support.encoder.split(":")[0] or "features", not_tried)
@@ -380,22 +390,35 @@ class _Folds:
 
 
 def _candidates(support: Support, wanted: Sequence[str] | None) -> tuple[list[Candidate], dict[str, str]]:
+    """Pipelines to try. What reads logits alone is cheap and tried behind every head; what needs a linear layer besides
+    features, behind the first that applies. A step that rewrites features is tried as its papers do, with the energy.
+    """
+    known = set(support.head.classes or ()) if support.head is not None else set()
+    heads = [head for head in HEADS if head != "own" or set(support.classes) <= known]
     tried: list[Candidate] = []
     not_tried: dict[str, str] = {}
-    for name in wanted or names("detectors"):
-        detector: Detector = create(name)
-        reads = detector.reads()
-        if reads == {"logits"}:
-            known = set(support.head.classes or ()) if support.head is not None else set()
-            heads = [head for head in HEADS if head != "own" or set(support.classes) <= known]
-            if "features" not in support.signals:
-                not_tried[name] = "reads logits, and without features no head can be refitted for a held-out class"
+    for text in wanted or names("detectors"):
+        part = create(text)
+        expression = text
+        if isinstance(part, Step):
+            if "features" not in part.writes:
+                if wanted:
+                    raise WrongUse(f"{text} is a step: put a detector behind it, such as ridge >> {text} >> msp")
                 continue
-            tried.extend(Candidate(name, head) for head in heads)
-        elif reads <= set(support.signals.names):
-            tried.append(Candidate(name))
+            expression = f"{text} >> energy"
+            part = create(expression)
+        reads = part.reads()
+        brings_head = isinstance(part, Pipeline) and any(isinstance(step, Head) for step in part.given[0])
+        needs_head = not brings_head and (reads == {"logits"} or "linear_head" in part.traits)
+        if reads == {"logits"} and "features" not in support.signals:
+            not_tried[text] = "reads logits, and without features no head can be refitted for a held-out class"
+        elif reads != {"logits"} and not reads <= set(support.signals.names):
+            there = ", ".join(support.signals.names)
+            not_tried[text] = f"reads {', '.join(sorted(reads))}, the encoding has {there}"
+        elif needs_head:
+            tried.extend(Candidate(expression, head) for head in (heads if reads == {"logits"} else heads[:1]))
         else:
-            not_tried[name] = f"reads {', '.join(sorted(reads))}, the encoding has {', '.join(support.signals.names)}"
+            tried.append(Candidate(expression))
     return tried, not_tried
 
 
@@ -446,7 +469,7 @@ def _recommend(
     return {
         "name": pick.name,
         "expression": candidate.build(setting).expression(),
-        "setting": {**create(candidate.detector).arguments(), **setting},
+        "setting": {**create(candidate.expression).arguments(), **setting},
         "auroc": pick.mean(),
         "ties": ties,
         "confident": confident,

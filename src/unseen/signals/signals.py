@@ -111,11 +111,11 @@ class Signals:
     def take(self, rows: Any) -> Signals:
         """The same signals for some rows (indices or a boolean mask), still unread."""
         index = row_numbers(rows)
-        return Signals(self._columns, rows=index if self._rows is None else self._rows[index], steps=self._steps)
+        return type(self)(self._columns, rows=index if self._rows is None else self._rows[index], steps=self._steps)
 
     def through(self, step: Transform) -> Signals:
         """The same signals after ``step``, which is applied to each batch as it is read."""
-        return Signals(self._columns, rows=self._rows, steps=(*self._steps, step))
+        return type(self)(self._columns, rows=self._rows, steps=(*self._steps, step))
 
     def batches(self, *names: str, size: int = BATCH) -> Iterator[dict[str, Tensor]]:
         """Walk the rows once, in order, as tensors of float32 (half is raised) or float64.

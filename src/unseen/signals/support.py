@@ -126,6 +126,10 @@ class Support:
             start = stop
             yield batch
 
+    def dtype(self, name: str) -> torch.dtype:
+        """The precision in which a signal is read, and in which what is learnt from it is kept."""
+        return next(self.signals.batches(name, size=1))[name].dtype
+
     def gather(self, name: str, transform: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """All rows of one signal, ``(N, ...)``; see `Signals.gather`."""
         return self.signals.gather(name, transform)
