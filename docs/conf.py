@@ -14,7 +14,14 @@ author = "the unseen maintainers"
 copyright = author
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "command_reference", "docstrings"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "command_reference",
+    "checks_reference",
+    "docstrings",
+]
 exclude_patterns = ["_build", "tables/**"]  # tables are included by pages, not pages themselves
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3

@@ -13,8 +13,9 @@ import pytest
 import torch
 import typer
 
-from unseen import OpenSetClassifier, create, errors, registry
+from unseen import OpenSetClassifier, errors, registry
 from unseen.api.demo import write_digits
+from unseen.checks import _suite, check_detector, registered
 from unseen.cli import app
 
 ROOT = Path(__file__).parent.parent
@@ -144,8 +145,9 @@ def test_forbidden_imports_are_said():
 
 @pytest.mark.parametrize("room", registry.ROOMS)
 def test_the_lists_of_parts_are_complete(room):
-    row = next(cells for cells in table(ROOT / "README.md", "## What works today") if cells[0] == room)
-    assert set(re.findall(r"`(\w+)`", row[1])) == set(registry.names(room))
+    kinds = (room, "steps") if room == "detectors" else (room,)
+    rows = [cells[1] for cells in table(ROOT / "README.md", "## What works today") if cells[0] in kinds]
+    assert set(re.findall(r"`(\w+)`", " ".join(rows))) == set(registry.names(room))
     concepts = text(DOCS / "concepts.md")
     assert all(f"\n| `{name}` |" in concepts for name in registry.names(room))
 
@@ -181,38 +183,43 @@ def test_messages_are_those_of_the_code():
 
 
 def test_the_recipe_for_a_detector_works(tmp_path, monkeypatch):
-    source, tests = blocks(DOCS / "add-a-detector.md", "python")
-    file = tmp_path / "nearest_mean.py"
+    """One file: it is registered, the public checks find it and pass, and so do its oracle and its own tests."""
+    source, golden, tests = blocks(DOCS / "add-a-detector.md", "python")
+    name = "diagonal_mahalanobis"
+    file = tmp_path / f"{name}.py"
     file.write_text(source, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("unseen.detectors.nearest_mean", file)
+    spec = importlib.util.spec_from_file_location(f"unseen.detectors.{name}", file)
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
     # As if the file lay in the folder.
     names = registry.names
-    monkeypatch.setattr(registry, "names", lambda room: (*names(room), *(["nearest_mean"] * (room == "detectors"))))
+    for place in (registry, _suite):
+        monkeypatch.setattr(place, "names", lambda room: (*names(room), *([name] * (room == "detectors"))))
+
+    part = next(part for part in registered("detectors") if part.name == name)
+    space = {}
+    exec(compile(golden, "add-a-detector.md", "exec"), space)
+    outcome = check_detector(part, space["oracle"])
+    assert "golden_values" in outcome.passed
+    assert not outcome.skipped
+    said = re.search(rf"^{name}: (\d+) checks passed, 0 skipped$", text(DOCS / "add-a-detector.md"), re.MULTILINE)
+    assert int(said[1]) == len(outcome.passed) - 1
 
     space = {}
     exec(compile(tests, "add-a-detector.md", "exec"), space)
-    own = [value for name, value in space.items() if name.startswith("test_")]
+    own = [value for key, value in space.items() if key.startswith("test_")]
     assert len(own) == 2
     for test in own:
         test()
 
     rng = np.random.default_rng(0)
     x = (rng.normal(size=(400, 6)) + 8 * np.eye(6)[np.arange(400) % 4]).astype(np.float32)
-    guard = OpenSetClassifier("arrays", "nearest_mean").fit(x, np.arange(400) % 4)
+    guard = OpenSetClassifier("arrays", name).fit(x, np.arange(400) % 4)
     again = OpenSetClassifier.load(guard.save(tmp_path / "guard.unseen"))
     far = np.full((3, 6), 50, dtype=np.float32)
     assert again.predict(far).unseen.all()
     np.testing.assert_array_equal(again.predict(x).familiarity, guard.predict(x).familiarity)
-    broken = x.copy()
-    broken[17, 2] = np.nan
-    with pytest.raises(errors.BadInput, match="features row 17"):
-        create("nearest_mean").fit(broken)
-    with pytest.raises(errors.NotFitted):
-        create("nearest_mean").score(x)
-    assert create("nearest_mean(order=1.0)").describe()["arguments"] == {"order": 1.0}
 
 
 @pytest.mark.usefixtures("one_thread")

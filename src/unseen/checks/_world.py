@@ -1,0 +1,114 @@
+"""A small world of signals whose answer is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from unseen.signals import LayerStatistics, LinearHead, Perturbed, Request, Signals, Support, key_of
+
+C, D, P, N = 6, 24, 4, 240
+USED = D - D // 4  # coordinates of the features that some class uses
+OWN_LOGIT = 6.0
+DOUBT = 3.5  # so that the head errs on one known input in some thirty, as real ones do
+
+
+class World:
+    """Six known classes, new inputs of them, and a far set that every published score ranks lower.
+
+    Features of the known are non-negative clusters in the first coordinates. Far features are as long, and live in the
+    coordinates that no class uses, so that neither length nor sign gives them away. A linear head answers 6 at the
+    centre of the own class and 0 at those of others, and errs now and then; on far features it is flat.
+
+    Attributes:
+        labels: ``(N,)`` class codes of both `known` and `new`.
+        head: weight ``(C, D)``, bias ``(C,)`` and class names.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        self.labels = np.arange(N) % C
+        self.names = [f"class {code}" for code in range(C)]
+        means = np.zeros((C, D))
+        means[:, :USED] = 3 * np.abs(rng.normal(size=(C, USED)))
+        self._features = {}
+        for name in ("known", "new"):
+            x = np.zeros((N, D))
+            x[:, :USED] = np.abs(means[self.labels][:, :USED] + 0.5 * rng.normal(size=(N, USED)))
+            self._features[name] = x
+        far = np.zeros((N, D))
+        far[:, USED:] = np.abs(rng.normal(size=(N, D - USED))) + 0.1
+        lengths = np.linalg.norm(self._features["new"], axis=1)
+        self._features["far"] = far * (lengths / np.linalg.norm(far, axis=1))[:, None]
+        centres = np.stack([self._features["known"][self.labels == c].mean(axis=0) for c in range(C)])
+        weight = OWN_LOGIT * np.linalg.pinv(centres).T  # (C, D): 6 at the own centre, 0 at the others
+        _, _, across = np.linalg.svd(centres[:, :USED])
+        within = rng.normal(size=(C, USED - C)) @ across[C:]  # along these no centre moves
+        weight[:, :USED] += DOUBT * within / np.linalg.norm(within, axis=1, keepdims=True)
+        weight[:, USED:] = 0.02 * rng.normal(size=(C, D - USED))
+        self._weight, self._bias = weight, 0.05 * rng.normal(size=C)
+        self._rng = rng.integers(1 << 31)
+
+    def head(self, dtype: str = "float64") -> LinearHead:
+        """The linear layer behind the logits."""
+        kept = torch.float64 if dtype == "float64" else torch.float32
+        return LinearHead(
+            torch.tensor(self._weight, dtype=kept), torch.tensor(self._bias, dtype=kept), tuple(self.names)
+        )
+
+    def columns(self, which: str, wanted: Iterable[str | Request], dtype: str = "float32") -> dict[str, np.ndarray]:
+        """Arrays by signal for ``"known"``, ``"new"`` or ``"far"`` inputs.
+
+        Args:
+            which: of the three sets.
+            wanted: names and requests; anything that is not known here looks like features.
+            dtype: of the arrays.
+        """
+        return {key_of(want): self._column(which, want).astype(dtype) for want in wanted}
+
+    def _column(self, which: str, want: str | Request) -> np.ndarray:
+        x = self._features[which]
+        if want == "logits" or isinstance(want, Perturbed):
+            return x @ self._weight.T + self._bias
+        rng = np.random.default_rng([int(self._rng), len(which)])
+        if want == "local":
+            return x[:, None] * (1 + 0.1 * rng.normal(size=(N, P, 1)))  # (N, P, D)
+        if want == "embedding":
+            unit: np.ndarray = x / np.linalg.norm(x, axis=1, keepdims=True)
+            return unit
+        if isinstance(want, LayerStatistics):
+            return np.concatenate([x, 0.1 * x], axis=1)  # means, then deviations
+        return x
+
+    def support(
+        self,
+        wanted: Iterable[str | Request],
+        dtype: str = "float32",
+        *,
+        head: bool = True,
+        rows: Any = slice(None),
+        which: str = "known",
+        names: bool = True,
+    ) -> Support:
+        """The known inputs with their labels, as detectors learn from them."""
+        columns = {key: column[rows] for key, column in self.columns(which, wanted, dtype).items()}
+        classes = tuple(self.names) if names else tuple(str(code) for code in range(C))
+        return Support(
+            Signals(columns), labels=self.labels[rows], classes=classes, head=self.head(dtype) if head else None
+        )
+
+
+class InSmallBatches(Signals):
+    """The same signals, read in batches of 17 rows."""
+
+    def batches(self, *names: str, size: int = 17) -> Iterator[dict[str, torch.Tensor]]:
+        """At most 17 rows at a time, whatever is asked for."""
+        return super().batches(*names, size=min(size, 17))
+
+
+def as_tensors(columns: Mapping[str, np.ndarray], dtype: torch.dtype | None = None) -> dict[str, torch.Tensor]:
+    """Arrays as tensors that share no memory with them."""
+    return {name: torch.tensor(column, dtype=dtype) for name, column in columns.items()}
