@@ -226,7 +226,7 @@ def test_version_and_nothing(unseen):
         (["audit", "{known}/zero"], "has no labels and an audit holds out classes"),
         (["audit", "{two}"], "has 2 classes and an audit needs 3"),
         (["fit", "{known}", "-d", "knnn", "-e", "pixels"], "did you mean 'knn'"),
-        (["fit", "{known}", "-d", "energy >> knn", "-e", "pixels"], "heads come first"),
+        (["fit", "{known}", "-d", "energy >> knn", "-e", "pixels"], "steps come first"),
         (["fit", "{known}", "-d", "ridge", "-e", "pixels"], "is not a detector"),
         (["fit", "{known}", "--alpha", "1.5", "-e", "pixels"], "alpha=1.5: give the share"),
         (["fit", "{known}", "--calibration", "0", "-e", "pixels"], "calibration=0"),

@@ -5,6 +5,7 @@ Command bodies import what they use, so that ``--help`` loads no torch.
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 import time
@@ -59,6 +60,15 @@ EncoderOption = Annotated[
         metavar="NAME",
         help="packaged, pixels?size=8, timm:MODEL, torch:FILE.py:NET, arrays; see `unseen list`. "
         "Default: packaged for images, arrays for arrays.",
+        show_default=False,
+    ),
+]  # fmt: skip
+GuardEncoderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder", "-e",
+        metavar="NAME",
+        help="Only for a guard of your own network (torch:FILE.py:NET), which its file cannot hold.",
         show_default=False,
     ),
 ]  # fmt: skip
@@ -134,7 +144,11 @@ def audit(
     encoder: EncoderOption = None,
     detectors: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help="Names with commas. Default: all that apply.", show_default=False),
+        typer.Option(
+            metavar="NAMES",
+            help="Names or expressions with commas, such as knn,react. Default: all.",
+            show_default=False,
+        ),
     ] = None,
     held_out: Annotated[
         str | None,
@@ -167,7 +181,7 @@ def audit(
         found = api.audit(
             source,
             encoder,
-            detectors=_listed(detectors) if detectors else None,
+            detectors=_expressions(detectors) if detectors else None,
             held_out=int(held_out) if held_out and held_out.isdecimal() else _listed(held_out) if held_out else None,
             repeats=repeats,
             cache=cache,
@@ -262,16 +276,7 @@ def score(
         Path | None,
         typer.Option(metavar="DIR", help="Copy the unseen files into this folder.", show_default=False),
     ] = None,
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            "--encoder",
-            "-e",
-            metavar="NAME",
-            help="Only for a guard of your own network (torch:FILE.py:NET), which its file cannot hold.",
-            show_default=False,
-        ),
-    ] = None,
+    encoder: GuardEncoderOption = None,
     alpha: Annotated[
         float | None,
         typer.Option(metavar="SHARE", help="Another false-alarm rate. Default: that of the fit.", show_default=False),
@@ -390,6 +395,46 @@ def encode(
     _strict(strict, support.skipped)
 
 
+@app.command()
+def export(
+    guard: Annotated[Path, typer.Argument(help="What `unseen fit` saved.", show_default=False)],
+    source: Source,
+    path: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write.")] = Path("guard.onnx"),
+    encoder: GuardEncoderOption = None,
+    tolerance: Annotated[
+        float,
+        typer.Option(metavar="SHARE", help="How far scores may differ, as a share of the calibration scores' spread."),
+    ] = 1e-4,
+    json: JsonOption = None,
+    seed: SeedOption = 0,
+    limit: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Compare on at most N inputs, drawn by class under the seed.")
+    ] = 100,
+) -> None:
+    """Write a guard as one ONNX graph that says what the guard says.
+
+    Before the file gets its name, ONNX Runtime and the guard both answer for the inputs, known or not, and must agree.
+    The graph takes pixels of the encoder's size, or features; how to decode and resize stands in its metadata.
+
+    Example: `unseen export guard.unseen photos/ -o guard.onnx`
+    """
+    _writable(json)
+    _writable(path, ".onnx")
+    with _progress(kept=False) as report:
+        from unseen import api
+
+        made = api.export(
+            guard, source, path, encoder=encoder, tolerance=tolerance, limit=limit, seed=seed, progress=report
+        )
+    about = made.to_dict()
+
+    def show() -> None:
+        _show_export(about)
+        out.print(f"Saved {path}", style="bold", soft_wrap=True)
+
+    _finish(json, about, show)
+
+
 @app.command(name="list")
 def list_(json: JsonOption = None) -> None:
     """Show every detector, head and encoder that there is.
@@ -410,7 +455,7 @@ def list_(json: JsonOption = None) -> None:
                 table.add_row(*row, *([part["source"] or ""] if paper else []))
             out.print(table)
             out.print()
-        out.print("Put together as head >> detector, options in brackets:  'ridge >> energy(temperature=2)'")
+        out.print("Put together as step >> detector, options in brackets:  'ridge >> react >> energy(temperature=2)'")
 
     _finish(json, rooms, show)
 
@@ -599,6 +644,29 @@ def _show_info(about: Mapping[str, Any]) -> None:
     out.print(table)
 
 
+def _show_export(about: Mapping[str, Any]) -> None:
+    table = Table(show_header=False, show_edge=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    sizes = ", ".join(f"{size:,}" for size in about["batch_sizes"])
+    moved, turned, named = (about[f"{name}_changed"] for name in ("p_values", "verdicts", "classes"))
+    same = "all the same"
+    lines = {
+        "graph": f"{about['size'] / 1e6:.1f} MB, opset {about['opset']}",
+        "takes": ", ".join(f"{name}: {what}" for name, what in about["inputs"].items()),
+        "gives": ", ".join(about["outputs"]),
+        "compared on": f"{about['n']:,} inputs in batches of {sizes}, with ONNX Runtime {about['runtime']}",
+        "scores": f"differ by at most {about['score_difference']:.1e} of their spread; {about['tolerance']:.0e} may",
+        "p-values": f"{moved:,} moved, scores being within rounding of a calibration score" if moved else same,
+        "verdicts": f"{turned:,} of these turned" if turned else same,
+        "classes": f"{named:,} turned, two logits being equal to rounding" if named else same,
+    }
+    for name, text in lines.items():
+        table.add_row(name, text)
+    out.print(table)
+    _show_skipped([(s["path"], s["reason"]) for s in about["skipped"]])
+
+
 def _show_notes(warnings: Sequence[str], notes: Sequence[str]) -> None:
     for text in warnings:
         out.print(f"Warning: {text}", style="yellow")
@@ -627,6 +695,11 @@ def _percent(share: float) -> str:
 def _listed(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",")]
     return [name for name in names if name]
+
+
+def _expressions(text: str) -> list[str]:
+    """Detectors with commas between them; those inside brackets belong to arguments."""
+    return [name.strip() for name in re.split(r",(?![^(]*\))", text) if name.strip()]
 
 
 def _writable(path: Path | None, *suffixes: str) -> None:

@@ -16,6 +16,8 @@ from unseen.data import ImageFiles, Inputs, open_inputs
 from unseen.encoders import Encoder, open_encoder
 from unseen.errors import WrongUse
 from unseen.files import replacing
+from unseen.onnx import TOLERANCE, Exported, to_onnx
+from unseen.parts import Step
 from unseen.signals import Request, Support
 
 Progress = Callable[[str, int, int], None]
@@ -251,11 +253,45 @@ def info(guard: str | os.PathLike[str] | OpenSetClassifier) -> dict[str, Any]:
     return guard.info() if isinstance(guard, OpenSetClassifier) else OpenSetClassifier.read_info(guard)
 
 
+def export(
+    guard: str | os.PathLike[str] | OpenSetClassifier,
+    source: Any,
+    path: str | os.PathLike[str] = "guard.onnx",
+    *,
+    encoder: str | Encoder | None = None,
+    tolerance: float = TOLERANCE,
+    limit: int | None = 100,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Exported:
+    """Write a guard as one ONNX graph, once ONNX Runtime has said of real inputs what the guard says.
+
+    Args:
+        guard: a fitted classifier or the file of one.
+        source: inputs to compare on, known or not, as for `encode`.
+        path: file to write.
+        encoder: needed where the guard's file cannot hold it.
+        tolerance: largest difference of a score, as a share of the scores' spread.
+        limit: compare on at most so many inputs.
+        seed: of that draw.
+        progress: called with (what is being done, done, in all).
+
+    Raises:
+        WrongUse: when the guard has a part that cannot be exported, or the graph disagrees; nothing is written.
+        MissingExtra: without the packages of ``unseen[onnx]``.
+    """
+    inputs = _inputs(source, limit, seed)
+    held = guard if isinstance(guard, OpenSetClassifier) else Path(guard)
+    return to_onnx(held, Path(path), inputs, encoder=encoder, tolerance=tolerance, progress=progress)
+
+
 def catalogue() -> dict[str, list[dict[str, Any]]]:
-    """Every registered detector, head and encoder with what it needs and where it comes from."""
-    rooms: dict[str, list[dict[str, Any]]] = {}
+    """Every registered detector, step, head and encoder with what it needs and where it comes from.
+
+    Heads are steps too, and are listed by themselves, as they make logits.
+    """
+    rooms: dict[str, list[dict[str, Any]]] = {"detectors": [], "steps": [], "heads": [], "encoders": []}
     for room in registry.ROOMS:
-        rooms[room] = []
         for name in registry.names(room):
             part = registry.find(room, name)
             about: dict[str, Any] = {"name": name, "summary": (part.__doc__ or "").strip().splitlines()[0]}
@@ -266,7 +302,8 @@ def catalogue() -> dict[str, list[dict[str, Any]]]:
                 about["source"] = f"{paper.authors}, {paper.venue} {paper.year}" if paper else None
             else:
                 about["reads"] = [part.accepts]
-            rooms[room].append(about)
+            step = room == "detectors" and issubclass(part, Step)
+            rooms["steps" if step else room].append(about)
     return rooms
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -100,6 +101,14 @@ class ModuleEncoder(Encoder):
     def module(self) -> nn.Module:
         """Normalisation and network, for pixels in ``[0, 1]``."""
         return nn.Sequential(_Normalise(self._mean, self._std), self._module).eval()
+
+    def graph(self) -> nn.Module:
+        """Normalisation, network and last layer, for uint8 pixels; a copy on the CPU."""
+        return _Graph(self._module, self._head, self._mean, self._std).cpu().eval()
+
+    def preprocessing(self) -> dict[str, Any]:
+        """Resizing and cropping; the normalisation is in the graph."""
+        return self._preprocess.describe()
 
     def state(self) -> dict[str, Tensor]:
         """The network's tensors, on the CPU."""
@@ -304,6 +313,44 @@ class _Normalise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std
+
+
+class _Graph(nn.Module):
+    """Pixels -> signals. The last linear layer is taken off the network and applied after it, so no hook is needed."""
+
+    def __init__(self, module: nn.Module, head: str | None, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        body, last = copy.deepcopy(module), None
+        if head is not None:
+            last = body.get_submodule(head)
+            through = _Through(last)
+            # A layer may be registered under several names, each of which must let the features through.
+            for parent in list(body.modules()):
+                for name in [name for name, child in parent._modules.items() if child is last]:
+                    setattr(parent, name, through)
+            body = through if body is last else body
+        self.normalise, self.body, self.last = _Normalise(mean, std), body, last
+
+    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+        output: Tensor = self.body(self.normalise(pixels.permute(0, 3, 1, 2).float() / 255))  # (B, 3, H, W) -> (B, D)
+        if self.last is None:
+            return {"features": output.flatten(1)}
+        return {"features": output, "logits": self.last(output)}
+
+
+class _Through(nn.Module):
+    """Stands for a layer and gives its input; the network may still look at the layer's weight or width."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def __getattr__(self, name: str) -> Any:
+        own = name in ("layer", "_modules") or name in nn.Module.__dict__
+        return super().__getattr__(name) if own else getattr(super().__getattr__("layer"), name)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
 
 
 def _keep_output(into: dict[str, Tensor], name: str) -> Any:

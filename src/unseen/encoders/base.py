@@ -52,8 +52,22 @@ class Encoder:
 
     @property
     def module(self) -> nn.Module:
-        """Prepared pixels ``(B, 3, H, W)``, float, in ``[0, 1]`` -> last output; what an export starts from."""
+        """Prepared pixels ``(B, 3, H, W)``, float, in ``[0, 1]`` -> last output."""
         raise WrongUse(f"{self.name} has no network")
+
+    def graph(self) -> nn.Module:
+        """Prepared pixels, uint8 ``(B, H, W, 3)`` -> dict of the signals in `provides`; what an export starts from.
+
+        A module of its own on the CPU, without hooks: it says what `answer` says, to rounding.
+
+        Raises:
+            WrongUse: when the encoder does not work on pixels, or has no such module.
+        """
+        raise WrongUse(f"the encoder {self.name} cannot be exported: it has no module that starts at pixels")
+
+    def preprocessing(self) -> dict[str, Any]:
+        """What `prepare` does to an image, for JSON; empty where nothing is done."""
+        return {}
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """One decoded image, uint8 ``(H, W, 3)`` of any size -> uint8 of the fixed shape that `answer` takes."""

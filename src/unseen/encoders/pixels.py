@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unseen.data import Preprocess
 from unseen.encoders.base import Encoder
@@ -45,3 +47,16 @@ class Pixels(Encoder):
         if other:
             raise WrongUse(f"pixels give features only, not {', '.join(other)}: use a network, or put a head before it")
         return {"features": torch.tensor(batch.reshape(len(batch), -1)).float() / 255}
+
+    def graph(self) -> nn.Module:
+        """Flattening and scaling, for uint8 pixels."""
+        return _Graph()
+
+    def preprocessing(self) -> dict[str, Any]:
+        """Resizing."""
+        return self._preprocess.describe()
+
+
+class _Graph(nn.Module):
+    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+        return {"features": pixels.flatten(1).float() / 255}  # (B, H, W, 3) -> (B, D)
