@@ -18,8 +18,7 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "command_reference",
-    "checks_reference",
+    "generated",
     "docstrings",
 ]
 exclude_patterns = ["_build", "tables/**"]  # tables are included by pages, not pages themselves

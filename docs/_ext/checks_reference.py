@@ -1,10 +1,8 @@
-"""The list of checks and of those who skip some, made from the checks themselves when the pages are built."""
+"""The list of checks and of those who skip some, made from the checks themselves."""
 
 from unseen.calibration import ClassConditional, SplitConformal
 from unseen.checks import checks_for, registered
 from unseen.encoders import open_encoder
-
-PLACE = "<!-- the checks -->"
 
 
 def markdown() -> str:
@@ -33,18 +31,3 @@ def markdown() -> str:
             table,
         ]
     )
-
-
-def _fill(_app, docname, source) -> None:
-    if docname == "checks":
-        source[0] = source[0].replace(PLACE, markdown())
-
-
-def _always(_app, _env, _added, _changed, _removed) -> list[str]:
-    return ["checks"]  # made from code, so its own date says nothing
-
-
-def setup(app):
-    app.connect("source-read", _fill)
-    app.connect("env-get-outdated", _always)
-    return {"parallel_read_safe": True}

@@ -1,4 +1,4 @@
-"""The command reference, made from the commands themselves when the pages are built."""
+"""The command reference, made from the commands themselves."""
 
 import re
 import textwrap
@@ -6,8 +6,6 @@ import textwrap
 import typer
 
 from unseen.cli import app as commands
-
-PLACE = "<!-- the commands -->"
 
 
 def markdown() -> str:
@@ -57,18 +55,3 @@ def _cell(text) -> str:
 def _table(header, rows) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _fill(_app, docname, source) -> None:
-    if docname == "cli":
-        source[0] = source[0].replace(PLACE, markdown())
-
-
-def _always(_app, _env, _added, _changed, _removed) -> list[str]:
-    return ["cli"]  # made from code, so its own date says nothing
-
-
-def setup(app):
-    app.connect("source-read", _fill)
-    app.connect("env-get-outdated", _always)
-    return {"parallel_read_safe": True}

@@ -5,6 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from unseen.checks import check_encoder
 from unseen.encoders import encode, open_encoder
 from unseen.encoders.timm import Timm
 from unseen.errors import BadInput, MissingExtra, WrongUse
@@ -109,3 +110,8 @@ def test_no_download_says_to_give_a_file(offline, tmp_path, monkeypatch):
 def test_wrong_use(text, message):
     with pytest.raises(WrongUse, match=message):
         open_encoder(text)
+
+
+def test_the_contract(tmp_path):
+    _, path = weights("test_resnet", tmp_path)
+    assert not check_encoder(open_encoder(f"timm:test_resnet?weights={path}")).skipped
