@@ -157,7 +157,7 @@ def test_without_an_error_it_stops_at_the_lower_bound_and_says_so(c):
     step = Temperature().fit({"logits": logits}, labels)
     assert step.bounded
     lead = (logits[np.arange(2 * c), labels] - logits.mean(axis=1)).mean()
-    assert step.temperature.item() == pytest.approx(lead / 32, rel=1e-5)
+    assert step.temperature.item() == pytest.approx(lead * c / (c - 1) / 80, rel=1e-5)
     scores = MSP().score(step.apply_to({"logits": torch.from_numpy(logits)}))
     assert len(scores.unique()) > 1.9 * c
     large = Temperature().fit({"logits": 1000 * logits}, labels)
@@ -181,7 +181,7 @@ def test_nearly_useless_logits_stop_at_the_upper_bound():
     logits[np.arange(1000), 1 - labels] -= 1e-3 - lead
     step = Temperature().fit({"logits": logits}, labels)
     assert step.bounded
-    assert step.temperature.item() == pytest.approx(32 * np.sqrt((logits**2).mean()))
+    assert step.temperature.item() == pytest.approx(64 * np.sqrt((logits**2).mean()))
 
 
 # Errors ----------------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from unseen.errors import NotEnoughKnown, WrongUse
 from unseen.parts import Paper, Step
 from unseen.signals import BATCH, Support
 
-REACH = 32.0  # at T = lead / 32 the other classes share about exp(-32): float32 soon tells inputs apart no more
+SURE = 80.0  # largest mean gap between the labelled logit and the others after division; float32 ends at exp(-87)
+REACH = 64.0  # the largest T, in units of the spread of the logits
 CLOSE = 1e-10  # step of log T at which Newton's method ends; the next one would be its square
 STEPS = 100  # bisection alone needs half as many
 
@@ -34,8 +35,8 @@ class Temperature(Step):
 
     Attributes:
         temperature: ``T``, a tensor of no axes.
-        bounds: ``(2,)`` the smallest and the largest ``T`` that could come out: the lead of the labelled logit over the
-            mean of its input, on average, over 32; and 32 times the root mean square of the logits around that mean.
+        bounds: ``(2,)`` the smallest and the largest ``T`` that could come out: the mean gap between the labelled logit
+            and the others over 80; and 64 times the root mean square of the logits around the mean of their input.
             1 is always between them, so that the NLL is never above that of the logits as they were.
 
     Reads: ``logits (N, C)``; labels required, label ``i`` being column ``i``.
@@ -83,7 +84,8 @@ class Temperature(Step):
                 f"the {logits.shape[1]} columns in the order of the classes?"
             )
         # T = 1 is always allowed: what comes out is no worse than leaving the logits alone.
-        low, high = min(lead / REACH, 1.0), max(spread * REACH, 1.0)
+        gap = lead * logits.shape[1] / (logits.shape[1] - 1)  # the mean that is led over holds the labelled logit too
+        low, high = min(gap / SURE, 1.0), max(spread * REACH, 1.0)
         self.bounds = logits.new_tensor([low, high])
         self.temperature = logits.new_tensor(_minimum(logits, labels, low, high)).clamp(*self.bounds)
 
