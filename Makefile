@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all check docs bench clean
+.PHONY: demo test test-all check docs bench dist clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -42,5 +42,9 @@ bench: $(VENV)/.dev ## speed against other libraries, one JSON a benchmark
 	$(PIP) --no-deps pytorch-ood
 	for script in metrics detectors; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
+dist: $(VENV)/.dev ## what a release uploads: the sdist and, built from it, the wheel
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+
 clean:
-	rm -rf $(VENV) docs/_build unseen-demo .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) dist docs/_build unseen-demo .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

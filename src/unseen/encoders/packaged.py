@@ -38,7 +38,7 @@ class Packaged(ModuleEncoder):
 
     def __init__(self, state: Mapping[str, Tensor] | None = None) -> None:
         shipped = _shipped() if state is None else []
-        network: nn.Module = require("timm", "timm").create_model("tf_efficientnet_lite0", pretrained=False)
+        network: nn.Module = require("timm", "packaged").create_model("tf_efficientnet_lite0", pretrained=False)
         if state is None:
             # Both implementations list the same layers in the same order under other names.
             state = dict(zip(network.state_dict(), shipped, strict=True))
