@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import unseen
-from unseen.calibration import SplitConformal
+from unseen.calibration import ClassConditional, SplitConformal, q_values
 from unseen.classifier import FORMAT, OpenSetClassifier, _content_hash, set_aside, short_id
 from unseen.encoders import open_encoder
 from unseen.errors import BadInput, DamagedFile, NotEnoughKnown, NotFitted, WrongUse
@@ -346,6 +346,10 @@ def test_a_file_cannot_name_code(saved, tmp_path, monkeypatch):
         lambda d: d.update(detector=[]),
         lambda d: d.update(about=None),
         lambda d: d.update(encoder="arrays"),
+        lambda d: d.update(calibrator={"name": "evil", "arguments": {}}),
+        lambda d: d.update(calibrator={"name": "ClassConditional", "arguments": {"minimum": 19}}),
+        lambda d: d["calibrator"]["arguments"].update(minimum=1),
+        lambda d: d.update(calibrator=None),
     ]
     for number, change in enumerate(changes):
         forged = forge(saved[1], tmp_path / f"{number}.unseen", change)
@@ -390,7 +394,7 @@ def test_an_altered_byte_is_found(saved, tmp_path, data):
 def test_foreign_and_newer_files(saved, tmp_path):
     tensors = {"a": torch.ones(2)}
     save_file(tensors, tmp_path / "foreign")
-    save_file(tensors, tmp_path / "newer", {"format": FORMAT, "version": "2", "description": "{}", "sha256": ""})
+    save_file(tensors, tmp_path / "newer", {"format": FORMAT, "version": "3", "description": "{}", "sha256": ""})
     save_file(tensors, tmp_path / "odd", {"format": FORMAT, "version": "²", "description": "{}", "sha256": ""})
     save_file(tensors, tmp_path / "bare", {"format": FORMAT})
     (tmp_path / "text").write_text("not a model")
@@ -431,6 +435,181 @@ def test_verdicts_as_tables(saved, tmp_path):
     assert [row["label"] or None for row in rows] == [record["label"] for record in verdicts.records()]
 
 
+# By class
+
+
+def mixed():
+    """Three classes that overlap, so that labels and nearest classes differ; few inputs of the last, ``cow``."""
+    known, labels, _ = blobs(per_class=120)
+    known += np.random.default_rng(1).normal(size=known.shape).astype(np.float32) * 4
+    return known[:260], labels[:260]
+
+
+@pytest.fixture(scope="module")
+def by_class(tmp_path_factory):
+    """A guard of which ``cow`` has too few inputs set aside for a threshold of its own."""
+    guard = OpenSetClassifier("arrays", "ridge >> energy", by_class=True).fit(*mixed())
+    assert guard.about["accuracy"] < 0.95
+    return guard, guard.save(tmp_path_factory.mktemp("by_class") / "guard.unseen")
+
+
+def test_an_input_is_compared_with_the_calibration_rows_of_its_nearest_class(by_class):
+    """The p-value is the rank among the rows set aside that the head names alike, counted out."""
+    guard, _ = by_class
+    support = Support.of(*mixed())
+    aside = guard.predict(support.take(set_aside(support, 0.2, 0)[1]))
+    found = guard.predict(np.vstack([mixed()[0], blobs()[2]]))
+    assert isinstance(guard.calibrator, ClassConditional)
+    assert found.by_class
+    for name, score, p in zip(found.nearest, found.familiarity, found.p_value, strict=True):
+        alike = [name in (other, "cow") for other in aside.nearest]  # cow is pooled
+        held = aside.familiarity[alike]
+        assert p == (1 + (held <= score).sum()) / (len(held) + 1)
+    np.testing.assert_array_equal(found.unseen, found.p_value <= 0.05)
+    assert 0 < found.unseen.sum() < len(found)
+
+
+def test_small_classes_are_pooled_and_named(by_class):
+    guard, _ = by_class
+    rows = {row["class"]: row for row in guard.info()["per_class"]}
+    assert [row["pooled"] for row in rows.values()] == [False, False, True]
+    assert rows["cow"]["n_calibration"] < 19 <= min(rows[name]["n_calibration"] for name in ("ant", "bee"))
+    assert rows["cow"]["false_alarm_interval"] is None
+    low, high = rows["ant"]["false_alarm_interval"]
+    assert low < 0.05 < high
+    assert [row["threshold"] for row in rows.values()] == guard.thresholds().tolist()
+    assert rows["cow"]["threshold"] == SplitConformal().fit(guard.calibrator.scores).threshold(0.05)
+    about = guard.info()
+    assert (about["threshold"], about["false_alarm_interval"], about["by_class"]) == (None, None, True)
+    assert about["smallest_alpha"] == 1 / (min(rows[name]["n_calibration"] for name in ("ant", "bee")) + 1)
+    said = "1 of 3 classes are pooled (cow): fewer than 19 inputs set aside were taken for each. They are compared"
+    assert guard.notes[0].startswith(said)
+    assert "0.1 for all classes together" in guard.notes[0]
+    assert guard.predict(blobs()[0]).notes == guard.notes
+    assert "alpha=0.05 by class, 3 classes" in repr(guard)
+
+
+def test_a_class_that_no_row_set_aside_is_taken_for_is_pooled():
+    known, labels, _ = blobs(per_class=110)
+    rows = np.r_[0:221]  # one row of the last class, which is learnt from
+    guard = OpenSetClassifier("arrays", "prototypes >> energy", by_class=True).fit(known[rows], labels[rows])
+    assert [row["n_calibration"] for row in guard.info()["per_class"]] == [22, 22, 0]
+    found = guard.predict(known[220:])
+    assert set(found.nearest) == {"cow"}
+    n = len(guard.calibrator.scores)
+    np.testing.assert_allclose(found.p_value * (n + 1), np.rint(found.p_value * (n + 1)))
+
+
+def test_a_guard_for_all_classes_says_so(saved):
+    guard, _ = saved
+    about = guard.info()
+    assert (about["by_class"], about["per_class"], guard.notes) == (False, [], ())
+    assert guard.thresholds().tolist() == [about["threshold"]]
+
+
+def test_by_class_saved_and_loaded_it_answers_with_the_same_bits(by_class, saved, tmp_path):
+    guard, path = by_class
+    back = OpenSetClassifier.load(path)
+    new = np.vstack([blobs()[0], blobs()[2]])
+    same(back.predict(new), guard.predict(new))
+    same(back.predict(new, discoveries=0.2), guard.predict(new, discoveries=0.2))
+    assert back.info() == guard.info() == unseen.info(path)
+    assert back.calibrator.minimum == 19
+    same(OpenSetClassifier.load(back.save(tmp_path / "again")).predict(new), guard.predict(new))
+    with safe_open(path, "pt") as file, safe_open(saved[1], "pt") as other:
+        # What an earlier version can read is written so that it does.
+        assert (file.metadata()["version"], other.metadata()["version"]) == ("2", "1")
+        assert json.loads(file.metadata()["description"])["calibrator"] == {
+            "name": "ClassConditional", "arguments": {"minimum": 19}
+        }  # fmt: skip
+
+
+def test_a_file_by_class_without_the_head_that_names_classes_is_refused(by_class, tmp_path):
+    for number, change in enumerate(
+        [lambda d: d.update(head=None), lambda d: d.update(classes=["ant", "bee"]), lambda d: d.pop("calibrator")]
+    ):
+        with pytest.raises(DamagedFile, match="do not fit together"):
+            OpenSetClassifier.load(forge(by_class[1], tmp_path / str(number), change))
+
+
+def test_by_class_needs_classes():
+    known, labels, _ = blobs(per_class=110)
+    guard = OpenSetClassifier("arrays", "energy", by_class=True)
+    with pytest.raises(WrongUse, match="by class needs labels of two classes or more, and these inputs have no labels"):
+        guard.fit({"logits": known})
+    with pytest.raises(WrongUse, match="these inputs are of one class: fit without it"):
+        guard.fit({"logits": known}, ["ant"] * len(known))
+    with pytest.raises(WrongUse, match="a head reads features: give features beside"):
+        guard.fit({"logits": known}, labels)
+    assert OpenSetClassifier("arrays", "energy", by_class=True).fit({"logits": known, "features": known}, labels).head
+    with pytest.raises(NotEnoughKnown, match=r"by class, alpha 0.05 .* no class has more than 12: give about 95"):
+        OpenSetClassifier("arrays", "knn", by_class=True).fit(*blobs(classes=5)[:2])
+    with pytest.raises(WrongUse, match="have no labels"):
+        unseen.fit(known, by_class=True)
+
+
+def test_by_class_alpha_must_be_within_reach_of_every_class(by_class):
+    guard, _ = by_class
+    new = blobs()[0]
+    n = min(row["n_calibration"] for row in guard.info()["per_class"][:2])
+    says = rf"class '(ant|bee)': alpha 0.01 needs 99 calibration scores, there are {n}: .* fit with alpha 0.01, which"
+    with pytest.raises(NotEnoughKnown, match=says) as caught:
+        guard.predict(new, alpha=0.01)
+    guard.predict(new, alpha=float(str(caught.value).split("take alpha ")[1].split()[0]))
+
+
+# Discoveries
+
+
+def test_discoveries_decide_over_the_batch(saved, tmp_path):
+    """One input among many is not enough to be called; the same input among few is."""
+    guard, _ = saved
+    known = blobs(seed=0)[0]
+    new = np.vstack([known, np.linspace(0, 0.9, 20)[:, None] * known[:20]])
+    found = guard.predict(new, discoveries=0.2)
+    assert (found.discoveries, found.alpha, found.expected) == (0.2, None, None)
+    np.testing.assert_array_equal(found.p_value, guard.predict(new).p_value)
+    q = q_values(found.p_value)
+    np.testing.assert_array_equal(found.unseen, q <= 0.2 * (1 + 1e-12))
+    assert [record["q_value"] for record in found.records()] == q.tolist()
+    about = found.summary()
+    assert (about["alpha"], about["discoveries"], about["expected_if_all_known"]) == (None, 0.2, None)
+    assert repr(found) == f"Verdicts({found.unseen.sum()} of 200 unseen, discoveries=0.2, 0 skipped)"
+    assert "path,verdict,label,nearest,p_value,familiarity,q_value" in found.write(tmp_path / "t.csv").read_text()
+    alone = guard.predict(new[found.p_value.argmin()][None], discoveries=0.2)
+    assert alone.unseen.tolist() == [True]
+    assert alone.notes == ()
+    assert not found.unseen[found.p_value > 0.05].any()
+    assert found.notes == (
+        "with these calibration scores, discoveries among 200 inputs are none or at least 28: to find fewer, score "
+        "fewer inputs at a time or fit on more",
+    )
+    empty = guard.predict(Signals({"features": new[:0]}), discoveries=0.2)
+    assert (len(empty), empty.notes) == (0, ())
+
+
+def test_discoveries_that_cannot_be_are_refused_before_anything_is_encoded(saved, monkeypatch):
+    guard, _ = saved
+    new = blobs()[0]
+    monkeypatch.setattr(guard, "_support", lambda *_: pytest.fail("nothing may be encoded"))
+    says = "^discoveries 0.01 needs 99 calibration scores, there are 36: fit on more .* discoveries 0.0271 or more$"
+    with pytest.raises(NotEnoughKnown, match=says):
+        guard.predict(new, discoveries=0.01)
+    with pytest.raises(WrongUse, match="alpha and discoveries are two rules for one verdict: give one"):
+        guard.predict(new, alpha=0.05, discoveries=0.1)
+    for level in (0, 1, -0.1, float("nan")):
+        with pytest.raises(WrongUse, match="discoveries must be within 0 and 1"):
+            guard.predict(new, discoveries=level)
+    monkeypatch.undo()
+    assert guard.predict(new, discoveries=0.0271).discoveries == 0.0271
+
+
+def test_discoveries_of_a_guard_with_pooled_classes_come_with_a_note(by_class):
+    notes = by_class[0].predict(blobs()[0][:1], discoveries=0.2).notes
+    assert notes[0].startswith("1 of 3 classes are pooled")
+    assert notes[1:] == ("the level of discoveries is promised only where no class is pooled",)
+
+
 # The promise
 
 
@@ -469,3 +648,60 @@ def test_the_promise_breaks_when_calibration_rows_are_learnt_from():
     with pytest.raises(AssertionError, match="standard error"):
         check_promise(rates, n=50, alpha=0.1)
     assert np.mean(rates) > 0.15
+
+
+def rates_of_each_class(by_class, draws=80, alpha=0.1):
+    """Mean false-alarm rate of the known inputs taken for each of two classes, one wide and one narrow; its error."""
+    rng = np.random.default_rng(11)
+    encoder = open_encoder("arrays")
+    rates = []
+    for seed in range(draws):
+        codes = np.arange(600) % 2
+        rows = 12 * np.eye(2, 8)[codes] + rng.normal(size=(600, 8)) * np.where(codes, 2.0, 0.5)[:, None]
+        guard = OpenSetClassifier(
+            encoder, "mahalanobis", alpha=alpha, calibration=0.5, seed=seed, by_class=by_class
+        ).fit(rows[:400], codes[:400])
+        found = guard.predict(rows[400:])
+        rates.append([found.unseen[[near == name for near in found.nearest]].mean() for name in ("0", "1")])
+    return np.mean(rates, axis=0), np.std(rates, axis=0, ddof=1) / math.sqrt(draws)
+
+
+def test_by_class_the_promise_holds_in_each_class():
+    mean, error = rates_of_each_class(by_class=True)
+    assert (mean < 0.1 + 4 * error).all(), (mean, error)
+    assert (mean > 0.1 - 1 / 100 - 4 * error).all(), "the rate of each class is used up, to a rank of about 100"
+    assert error.max() < 0.01
+
+
+def test_for_all_classes_at_once_it_breaks_in_the_wide_one():
+    mean, error = rates_of_each_class(by_class=False)
+    assert mean[0] + 4 * error[0] < 0.02, "the narrow class"
+    assert mean[1] - 4 * error[1] > 0.15, "the wide class"
+
+
+def false_shares(draws=60, by_class=False, **rule):
+    """Share of known inputs among those called unseen, in batches of 80 known and 20 unknown; share that is found."""
+    rng = np.random.default_rng(5)
+    encoder = open_encoder("arrays")
+    false, found = [], []
+    for seed in range(draws):
+        codes = np.arange(680) % 2
+        rows = 12 * np.eye(2, 8)[codes] + rng.normal(size=(680, 8))
+        guard = OpenSetClassifier(encoder, "mahalanobis", calibration=0.6, seed=seed, by_class=by_class)
+        guard.fit(rows[:600], codes[:600])
+        called = guard.predict(np.vstack([rows[600:], 5 * rng.normal(size=(20, 8))]), **rule).unseen
+        false.append(called[:80].sum() / max(1, called.sum()))
+        found.append(called[80:].mean())
+    return np.mean(false), np.std(false, ddof=1) / math.sqrt(draws), np.mean(found)
+
+
+@pytest.mark.parametrize("by_class", [False, True])
+def test_discoveries_keep_the_share_of_false_ones(by_class):
+    false, error, found = false_shares(by_class=by_class, discoveries=0.1)
+    assert false < 0.1 + 4 * error, (false, error)
+    assert found > 0.8
+
+
+def test_a_threshold_does_not_keep_that_share():
+    false, error, _ = false_shares(alpha=0.1)
+    assert false - 4 * error > 0.2

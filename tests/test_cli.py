@@ -115,6 +115,79 @@ def test_fit_then_score(unseen, digits, cache):
     assert json.loads(unseen("info", "guard.unseen", "--json", "-")[1])["threshold"] == made["threshold"]
 
 
+def test_by_class_from_fit_to_score(unseen, digits, cache):
+    words = ("fit", digits / "known", *PIXELS, "-d", "knn(k=1)", "--cache", cache, "--by-class")
+    code, _, err = unseen(*words)
+    assert code == 3
+    assert "by class, alpha 0.05 needs 19 known inputs set aside in a class, and no class has more than 12" in err
+    assert "fit without by_class" in one_line(err)
+    code, out, err = unseen(*words, "--alpha", 0.1, "--json", "fit.json")
+    assert (code, err) == (0, "")
+    assert max(len(line) for line in out.splitlines() if not line.startswith(("Next", "Saved"))) <= 80
+    assert "of the known inputs taken for any one class" in " ".join(out.split())
+    made = json.loads(Path("fit.json").read_text())
+    assert (made["by_class"], made["threshold"], made["alpha"]) == (True, None, 0.1)
+    assert [row["class"] for row in made["per_class"]] == made["classes"]
+    assert sum(row["n_calibration"] for row in made["per_class"]) == made["n_calibration"] == 60
+    code, out, _ = unseen("info", "guard.unseen")
+    rows = {line.split()[0]: line for line in out.splitlines() if line.split() and line.split()[0] in made["classes"]}
+    for row in made["per_class"]:
+        low, high = row["false_alarm_interval"] or (0, 0)
+        assert f"{100 * low:.1f} % to {100 * high:.1f} %" in rows[row["class"]] or row["pooled"]
+        assert ("pooled: no promise" in rows[row["class"]]) == row["pooled"]
+    assert "this guard" not in out, "there is no one rate"
+    about = json.loads(unseen("info", "guard.unseen", "--json", "-")[1])
+    assert about["per_class"] == made["per_class"]
+    code, out, err = unseen("score", "guard.unseen", digits / "new", "--json", "s.json")
+    assert (code, err) == (0, "")
+    assert "Promised: at most 10.0 % of known inputs, among those taken for each class" in " ".join(out.split())
+    found = json.loads(Path("s.json").read_text())
+    assert (found["by_class"], found["alpha"], found["discoveries"]) == (True, 0.1, None)
+    thresholds = {row["class"]: row["threshold"] for row in made["per_class"]}
+    for record in found["records"]:
+        assert (record["verdict"] == "unseen") == (record["familiarity"] < thresholds[record["nearest"]])
+
+
+def test_pooled_classes_are_said_at_fit_and_score(unseen):
+    rng = np.random.default_rng(0)
+    codes = np.r_[np.zeros(100, int), np.ones(100, int), np.full(30, 2)]
+    features = 9 * np.eye(3)[codes] + rng.normal(size=(230, 3))
+    np.savez("known.npz", features=features, labels=np.array(["ant", "bee", "cow"])[codes])
+    code, out, _ = unseen("fit", "known.npz", "-d", "knn(k=1)", "--by-class", "--json", "fit.json")
+    assert code == 0
+    said = "1 of 3 classes are pooled (cow): fewer than 19 inputs set aside were taken for each."
+    assert said in " ".join(out.split())
+    assert json.loads(Path("fit.json").read_text())["notes"][0].startswith(said)
+    assert "pooled: no promise" in unseen("info", "guard.unseen")[1]
+    code, out, _ = unseen("score", "guard.unseen", "known.npz", "--discoveries", 0.5)
+    assert said in " ".join(out.split())
+    assert "promised only where no class is pooled" in " ".join(out.split())
+
+
+def test_discoveries(unseen, guard, digits):
+    words = ("score", guard, digits / "new", "--discoveries", 0.2)
+    code, out, err = unseen(*words, "--json", "s.json", "--copy-unseen", "review")
+    assert (code, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 80
+    said = " ".join(out.split())
+    assert "Decided over all 140 together (Benjamini-Hochberg): of those called unseen at most 20.0 % are known" in said
+    assert "Promised" not in said
+    assert "q-value" in said
+    assert "discoveries among 140 inputs are none or at least 12" in said
+    found = json.loads(Path("s.json").read_text())
+    assert (found["alpha"], found["discoveries"], found["expected_if_all_known"]) == (None, 0.2, None)
+    called = {r["path"] for r in found["records"] if r["verdict"] == "unseen"}
+    assert called == {r["path"] for r in found["records"] if r["q_value"] <= 0.2 * (1 + 1e-9)}
+    assert called == {str(path.relative_to("review")) for path in Path("review").rglob("*.png")}
+    assert 12 <= len(called) == found["unseen"] < 140
+    with Path("scores.csv").open() as file:
+        assert [float(row["q_value"]) for row in csv.DictReader(file)] == [r["q_value"] for r in found["records"]]
+    # Nothing can be called: none of the digits looks less familiar than the least familiar one set aside.
+    code, _, err = unseen("score", guard, digits / "new", "--discoveries", 0.01)
+    assert code == 3
+    assert "discoveries 0.01 needs 99 calibration scores, there are 60" in one_line(err)
+
+
 def test_copies_never_replace_other_files(unseen, guard, digits):
     folder = Path("new")
     for name, size in (("a/x.png", 60), ("b/x.png", 90)):
@@ -191,8 +264,8 @@ def test_help_teaches(unseen, command):
     options = {
         "demo": "--json --seed --device --alpha",
         "audit": "--json --seed --device --limit --cache",
-        "fit": "--json --seed --device --limit --alpha --cache",
-        "score": "--json --seed --device --limit --alpha --cache --copy-unseen",
+        "fit": "--json --seed --device --limit --alpha --cache --by-class",
+        "score": "--json --seed --device --limit --alpha --cache --copy-unseen --discoveries",
         "encode": "--json --seed --device --limit --cache",
         "list": "--json",
         "info": "--json",
@@ -231,6 +304,12 @@ def test_version_and_nothing(unseen):
         (["fit", "{known}", "--alpha", "1.5", "-e", "pixels"], "alpha=1.5: give the share"),
         (["fit", "{known}", "--calibration", "0", "-e", "pixels"], "calibration=0"),
         (["score", "{guard}", "{known}", "--alpha", "0"], "alpha must be within 0 and 1"),
+        (["score", "{guard}", "{known}", "--discoveries", "1"], "discoveries must be within 0 and 1"),
+        (["score", "{guard}", "{known}", "--alpha", "0.1", "--discoveries", "0.1"], "are two rules for one verdict"),
+        (
+            ["fit", "{known}/zero", "-e", "pixels", "--by-class"],
+            "needs labels of two classes or more, and these inputs",
+        ),
         (["score", "{guard}", "{known}", "-o", "scores.txt"], "must end in .csv or .jsonl"),
         (["encode", "{known}", "-o", "f.npy"], "must end in .npz"),
     ],

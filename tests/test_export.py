@@ -15,6 +15,7 @@ from torch import nn
 import unseen
 from unseen import OpenSetClassifier, create, onnx
 from unseen.__main__ import main
+from unseen.calibration import SplitConformal
 from unseen.encoders.pixels import Pixels
 from unseen.encoders.torch import Torch
 from unseen.errors import BadInput, MissingExtra, NotFitted, WrongUse
@@ -170,6 +171,90 @@ def test_one_row_is_enough(unlabelled, tmp_path, monkeypatch):
     made = to_onnx(unlabelled.guard, tmp_path / "g.onnx", {"features": FLAT[NEW[:1]]})
     assert (made.n, made.batch_sizes) == (1, (1, 2))
     assert (tmp_path / "g.onnx").read_bytes() == content
+
+
+# A guard by class
+
+
+@pytest.fixture(scope="module")
+def by_class(tmp_path_factory):
+    """Each digit has a threshold of its own, but for the six, which is rare and pooled."""
+    sixes = KNOWN[DATA.target[KNOWN] == 6][::2]
+    some = np.setdiff1d(KNOWN, sixes)
+    known = {**rows_of("pixels?size=8", some), "labels": DATA.target[some]}
+    guard = OpenSetClassifier("pixels?size=8", "knn(k=5)", alpha=0.125, by_class=True).fit(known, cache=False)
+    return Guarded(
+        guard, tmp_path_factory.mktemp("by_class") / "guard.onnx", rows_of("pixels?size=8", np.r_[NEW, sixes])
+    )
+
+
+@pytest.mark.parametrize("size", [1, 2, 110])
+def test_by_class_the_graph_decides_by_the_class_that_it_names(by_class, size):
+    guard = by_class.guard
+    pooled = guard.calibrator.pooled.tolist()
+    assert 0 < sum(pooled) < 7
+    verdicts = guard.predict(by_class.rows)
+    found = by_class.answer(slice(0, size))
+    assert [guard.classes[code] for code in found["class"]] == verdicts.nearest[:size]
+    np.testing.assert_array_equal(found["p_value"], verdicts.p_value[:size])
+    np.testing.assert_array_equal(found["unseen"], verdicts.unseen[:size])
+    assert 0 < verdicts.unseen.sum() < len(verdicts) == 110
+    assert {pooled[guard.classes.index(name)] for name in verdicts.nearest} == {False, True}
+
+
+def test_by_class_the_metadata_holds_every_threshold(by_class):
+    about = json.loads(by_class.session.get_modelmeta().custom_metadata_map["description"])
+    assert about["by_class"]
+    assert about["threshold"] == by_class.guard.thresholds().tolist()
+    assert "taken for the same class" in about["outputs"]["p_value"]
+    assert list(about["outputs"]) == [one.name for one in by_class.session.get_outputs()]
+
+
+@pytest.mark.parametrize("name", ["p_value", "unseen"])
+def test_by_class_a_graph_with_one_threshold_for_all_is_not_written(by_class, name, tmp_path, monkeypatch):
+    """What a guard for all classes says of the same scores is another answer, and is noticed."""
+    content = by_class.path.read_bytes()
+    monkeypatch.setattr(onnx, "_written", lambda *_: content)
+    plain = SplitConformal().fit(by_class.guard.calibrator.scores)
+    session = onnx._session
+
+    def changed(content):
+        def answer(batch):
+            found = session(content)(batch)
+            other = {"p_value": plain.p_value(found["score"]), "unseen": plain.rejects(found["score"], 0.125)}
+            return {**found, name: other[name]}
+
+        return answer
+
+    monkeypatch.setattr(onnx, "_session", changed)
+    with pytest.raises(WrongUse, match=f"the {name.replace('_', '-')} of .* is .* in ONNX Runtime"):
+        to_onnx(by_class.guard, tmp_path / "g.onnx", by_class.rows)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_by_class_only_scores_of_the_class_count_as_steps(by_class, own):
+    """Two calibration scores of another class between the graph's score and the guard's move no p-value."""
+    guard = copy.deepcopy(by_class.guard)
+    said = guard.predict(by_class.rows)
+    held, keys = guard.calibrator.scores.numpy().copy(), guard.calibrator.keys.numpy()
+    classes = np.empty(len(held), dtype=np.int64)
+    classes[keys % (len(held) + 1)] = keys // (len(held) + 1)
+    mine = next(code for code, pooled in enumerate(guard.calibrator.pooled.tolist()) if not pooled)
+    row = said.nearest.index(guard.classes[mine])
+    centre = said.familiarity[row]
+    held[np.flatnonzero((classes == mine) == own)[:2]] = centre + 2e-6 * np.arange(1, 3)
+    guard.calibrator.fit(held, classes, 7)
+
+    def change(found):
+        found["score"][row] += 5e-6
+
+    if own:
+        with pytest.raises(WrongUse, match="the p-value of"):
+            compared(guard, by_class.rows, change)
+    else:
+        found = compared(guard, by_class.rows, change)
+        assert (found["p_values_changed"], found["score_difference"] > 0) == (0, True)
 
 
 # A network of the user's
@@ -380,8 +465,9 @@ def compared(guard, rows, change, tolerance=1e-4):
         "score": said.familiarity.copy(),
     }
     change(found)
-    found["p_value"] = guard.calibrator.p_value(found["score"])
-    found["unseen"] = guard.calibrator.rejects(found["score"], guard.alpha)
+    beside = (found["class"],) if guard.by_class else ()
+    found["p_value"] = guard.calibrator.p_value(found["score"], *beside)
+    found["unseen"] = guard.calibrator.rejects(found["score"], *beside, guard.alpha)
     chunks = iter([(np.arange(len(support)), {})])
     return onnx._compare(guard, support, said, lambda _: found, chunks, tolerance, "g.onnx")
 

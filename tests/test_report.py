@@ -383,6 +383,69 @@ def test_histogram_counts_every_score_and_has_an_edge_on_the_threshold():
     assert len(rows) <= charts.MAX_BINS + 2
 
 
+def by_class_results():
+    results = full_results()
+    del results["score"]["threshold"]
+    results["score"]["thresholds"] = [-1.7, -2.9, -1.1]
+    results["calibration"]["per_class"] = [
+        {"class": "zero", "n_calibration": 81, "threshold": -1.7, "false_alarm_interval": [0.014, 0.106]},
+        {"class": "one", "n_calibration": 9, "threshold": -2.9, "false_alarm_interval": None},
+    ]
+    return results
+
+
+def rules(page):
+    """Where the chart of familiarity has an upright line, and where its band reaches."""
+    at = {}
+    spec = page.specs["spec-distributions"]
+    for layer in spec["layer"]:
+        values = spec["datasets"][layer["data"]["name"]][0]
+        if "low" in values:
+            ends = [values[layer["encoding"][x]["field"]] for x in ("x", "x2") if x in layer["encoding"]]
+            at.setdefault(layer["mark"]["type"], []).append(ends)
+    return at
+
+
+def test_one_threshold_a_class_is_a_band(tmp_path):
+    """No line says of inputs between the lowest and the highest threshold what they are."""
+    page = draw(by_class_results(), tmp_path)
+    at = rules(page)
+    assert at["rect"] == [[-2.9, -1.1]]
+    assert sorted(at["rule"]) == [[-2.9], [-1.1]]
+    assert at["text"] == [[-2.9], [-1.1]], "unseen left of the band, known right of it"
+    assert "from −2.90 to −1.10, the grey band: left of it every input is called unseen" in page.text
+    assert "Left of the line" not in page.text
+    assert "the verdicts above are none of them" in page.text
+    assert "How the thresholds were set" in page.text
+    assert "zero 81 −1.70 1.4 % to 10.6 % one 9 −2.90 pooled: no promise" in page.text
+
+
+def test_one_threshold_for_all_is_a_line(full, tmp_path):
+    for page in (full[1], draw(full_results() | {"score": score_results() | {"thresholds": [-1.7, -1.7]}}, tmp_path)):
+        at = rules(page)
+        assert "rect" not in at
+        assert at["rule"] == [[-1.7]]
+        assert "Left of the line they are called unseen (threshold −1.70)" in page.text
+        assert "grey band" not in page.text
+        assert "How the threshold was set" in page.text
+
+
+def test_where_the_batch_decides_no_threshold_is_drawn(tmp_path):
+    results = full_results()
+    results["score"] |= {"discoveries": 0.1, "expected_range": None, "alpha": None}
+    page = draw(results, tmp_path)
+    assert rules(page) == {}
+    assert "of those called unseen, at most 10.0 % are expected to be known" in page.text
+    assert "Left of the line" not in page.text
+    assert "by chance alone" not in page.text
+
+
+def test_thresholds_of_many_classes_end(tmp_path):
+    results = by_class_results()
+    results["calibration"]["per_class"] *= 500
+    assert "And 800 more" in draw(results, tmp_path).text
+
+
 @pytest.mark.parametrize("scores", [[], [float("nan")], [2.0], [2.0] * 9])
 def test_histogram_of_little(scores):
     rows, _ = charts.histogram([{"name": "a", "scores": scores}], threshold=2.0)

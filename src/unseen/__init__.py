@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from unseen.api import audit as audit
+    from unseen.api import bench as bench
     from unseen.api import encode as encode
     from unseen.api import export as export
     from unseen.api import fit as fit
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "audit": "unseen.api",
+    "bench": "unseen.api",
     "encode": "unseen.api",
     "export": "unseen.api",
     "fit": "unseen.api",

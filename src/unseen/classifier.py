@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import datetime
 import importlib.metadata
@@ -21,8 +22,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
-from unseen.calibration import SplitConformal
-from unseen.data import Progress, split
+from unseen.calibration import ClassConditional, SplitConformal, fewest_discoveries, q_values
+from unseen.calibration import discoveries as discovered
+from unseen.data import Inputs, Progress, split
 from unseen.detectors.base import Detector, Pipeline
 from unseen.encoders import Encoder, encode, open_encoder
 from unseen.errors import BadInput, DamagedFile, NotEnoughKnown, NotFitted, WrongUse
@@ -30,10 +32,13 @@ from unseen.files import fingerprint, replacing, to_json, write_text
 from unseen.heads.base import Head
 from unseen.parts import rebuild
 from unseen.registry import create, find
-from unseen.signals import Request, Signals, Support
+from unseen.signals import Request, Signals, Support, joined
 
 FORMAT = "unseen classifier"
-VERSION = 1
+VERSION = 2  # of guards by class; one threshold for all is still written as version 1, which every version reads
+CALIBRATORS: dict[str, type[SplitConformal | ClassConditional]] = {
+    kind.__name__: kind for kind in (SplitConformal, ClassConditional)
+}
 
 
 def set_aside(support: Support, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -59,12 +64,16 @@ class Verdicts:
         p_value: ``(N,)`` conformal p-values; small = unlike the known.
         familiarity: ``(N,)`` the detector's score, higher = more known.
         nearest: N names of the likeliest known class; None where nothing tells classes apart.
-        unseen: ``(N,)`` bool, ``p_value <= alpha``.
-        alpha: share of known inputs that may be called unseen.
-        expected: range of how many of N known inputs would be called unseen, at 95 % confidence.
+        unseen: ``(N,)`` bool, ``p_value <= alpha``; with ``discoveries`` what `unseen.calibration.discoveries` calls.
+        alpha: share of known inputs that may be called unseen; None where ``discoveries`` decided.
+        expected: range of how many of N known inputs would be called unseen, at 95 % confidence; None where
+            ``discoveries`` decided.
         truth: N class names where the inputs came labelled, else None.
         classes: the known classes.
         skipped: ``(key, reason)`` of unreadable inputs.
+        notes: what people should know.
+        discoveries: expected share of known inputs among those called unseen; None where ``alpha`` decided.
+        by_class: whether the p-values compare each input with the known inputs of its nearest class.
     """
 
     keys: list[str]
@@ -72,23 +81,29 @@ class Verdicts:
     familiarity: np.ndarray
     nearest: list[str | None]
     unseen: np.ndarray
-    alpha: float
-    expected: tuple[int, int]
+    alpha: float | None
+    expected: tuple[int, int] | None
     truth: list[str] | None
     classes: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    discoveries: float | None = None
+    by_class: bool = False
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def __repr__(self) -> str:
         found = int(self.unseen.sum())
-        return f"Verdicts({found:,} of {len(self):,} unseen, alpha={self.alpha:g}, {len(self.skipped):,} skipped)"
+        rule = f"alpha={self.alpha:g}" if self.discoveries is None else f"discoveries={self.discoveries:g}"
+        return f"Verdicts({found:,} of {len(self):,} unseen, {rule}, {len(self.skipped):,} skipped)"
 
     def records(self) -> list[dict[str, Any]]:
-        """One dict an input: path, verdict, label (None when unseen), nearest class, p-value, familiarity."""
-        return [
+        """One dict an input: path, verdict, label (None when unseen), nearest class, p-value, familiarity.
+
+        Where ``discoveries`` decided also ``q_value``, the smallest level at which the input would be called unseen.
+        """
+        records: list[dict[str, Any]] = [
             {
                 "path": key,
                 "verdict": "unseen" if unseen else "known",
@@ -101,16 +116,22 @@ class Verdicts:
                 self.keys, self.unseen, self.nearest, self.p_value, self.familiarity, strict=True
             )
         ]
+        if self.discoveries is not None:
+            for record, q in zip(records, q_values(self.p_value).tolist(), strict=True):
+                record["q_value"] = q
+        return records
 
     def summary(self) -> dict[str, Any]:
-        """Counts, the share found unseen against the share promised and, for labelled inputs, how it went."""
+        """Counts, the rule that decided, what it promises and, for labelled inputs, how it went."""
         n, found = len(self), int(self.unseen.sum())
         about: dict[str, Any] = {
             "n": n,
             "unseen": found,
             "share_unseen": found / n if n else None,
             "alpha": self.alpha,
-            "expected_if_all_known": list(self.expected),
+            "discoveries": self.discoveries,
+            "by_class": self.by_class,
+            "expected_if_all_known": None if self.expected is None else list(self.expected),
             "skipped": len(self.skipped),
         }
         if self.truth is not None and self.classes:
@@ -125,6 +146,24 @@ class Verdicts:
             if right and len(self.classes) > 1 and any(name is not None for name in self.nearest):
                 about["labelled"]["accuracy_on_known"] = float(np.mean(right))
         return about
+
+    def queue(self) -> list[dict[str, Any]]:
+        """What a person should look at first: one dict an input, the newest first, with a label to be filled in.
+
+        Sorted by p-value, then by familiarity; ``rank`` is from 1, and ``label`` is empty. `unseen.api.queue` writes it
+        as a manifest and reads it back.
+        """
+        order = np.lexsort((self.familiarity, self.p_value))  # stable: equals stay in the order of the inputs
+        return [
+            {
+                "path": self.keys[row],
+                "rank": rank,
+                "p_value": float(self.p_value[row]),
+                "nearest": self.nearest[row],
+                "label": "",
+            }
+            for rank, row in enumerate(order.tolist(), start=1)
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """The summary, ``records`` and ``skipped``."""
@@ -141,7 +180,8 @@ class Verdicts:
         if target.suffix == ".jsonl":
             return write_text(target, "".join(to_json(record, indent=None) + "\n" for record in records))
         text = io.StringIO()
-        writer = csv.DictWriter(text, ["path", "verdict", "label", "nearest", "p_value", "familiarity"])
+        columns = ["path", "verdict", "label", "nearest", "p_value", "familiarity"]
+        writer = csv.DictWriter(text, columns if self.discoveries is None else [*columns, "q_value"])
         writer.writeheader()
         writer.writerows(records)
         return write_text(target, text.getvalue())
@@ -156,10 +196,14 @@ class OpenSetClassifier:
         alpha: share of known inputs that may be called unseen.
         calibration: share of the known inputs set aside for p-values; nothing is learnt from them.
         seed: of that split.
+        by_class: compare an input with the calibration rows that are taken for the same class (`ClassConditional`),
+            so that the promise holds within each. Needs labels of two classes or more. Classes of fewer than
+            ``1 / alpha - 1`` such rows are pooled: compared with all rows, and nothing is promised for them alone.
 
     The promise (split conformal): an input exchangeable with the known ones is called unseen with probability at most
-    ``alpha``, over the draw of calibration rows and input together. It says nothing of how many unknown inputs are
-    caught, nor of known inputs that look otherwise than those given.
+    ``alpha``, over the draw of calibration rows and input together; by class, of those that are taken for any one
+    class. It says nothing of how many unknown inputs are caught, nor of known inputs that look otherwise than those
+    given.
 
     >>> import numpy as np
     >>> known = np.random.default_rng(0).normal(size=(200, 4)).astype("float32") + 5
@@ -176,6 +220,7 @@ class OpenSetClassifier:
         alpha: float = 0.05,
         calibration: float = 0.2,
         seed: int = 0,
+        by_class: bool = False,
     ) -> None:
         if not 0 < alpha < 1:
             raise WrongUse(f"alpha={alpha}: give the share of known inputs that may be called unseen, between 0 and 1")
@@ -189,7 +234,9 @@ class OpenSetClassifier:
         if not isinstance(self.detector, Detector):
             raise WrongUse(f"{detector!r} is not a detector: put one behind it, such as {detector} >> energy")
         self.alpha, self.calibration, self.seed = alpha, calibration, seed
-        self.calibrator = SplitConformal()
+        self.calibrator: SplitConformal | ClassConditional = (
+            ClassConditional(minimum=_needed(alpha)) if by_class else SplitConformal()
+        )
         self.head: Head | None = None
         self.classes: tuple[str, ...] = ()
         self.about: dict[str, Any] = {}
@@ -199,8 +246,13 @@ class OpenSetClassifier:
         classes = f", {len(self.classes)} classes" if self.classes else ""
         return (
             f"{type(self).__name__}({short_id(self.encoder_id)} >> {self.detector.expression()}, "
-            f"alpha={self.alpha:g}{classes}, {fitted})"
+            f"alpha={self.alpha:g}{' by class' if self.by_class else ''}{classes}, {fitted})"
         )
+
+    @property
+    def by_class(self) -> bool:
+        """Whether each class has a threshold of its own."""
+        return isinstance(self.calibrator, ClassConditional)
 
     def fit(
         self,
@@ -208,6 +260,7 @@ class OpenSetClassifier:
         labels: Any = None,
         *,
         cache: str | os.PathLike[str] | bool | None = None,
+        workers: int | None = None,
         progress: Progress | None = None,
     ) -> Self:
         """Encode, set calibration rows aside, learn from the others, calibrate.
@@ -216,19 +269,113 @@ class OpenSetClassifier:
             known: what `encode` takes, or a `Support` that the same encoder made.
             labels: N class names where ``known`` brings none.
             cache: folder of the store.
+            workers: threads that read and decode, as for `encode`.
             progress: called with (rows done, rows in all) while encoding.
 
         Raises:
             NotEnoughKnown: when too few rows are left to promise ``alpha``; the message says how many are needed.
-            WrongUse: when the detector reads what the encoder does not give.
+            WrongUse: when the detector reads what the encoder does not give; by class, when nothing tells two classes
+                apart.
         """
-        support = self._support(known, labels, cache, progress)
-        rest_rows, aside_rows = self.set_aside(support)
+        support = self._support(known, labels, cache, progress, workers)
+        self._learn(support, *self.set_aside(support))
+        self.about["learnt"] = [{"inputs": len(support)}]
+        return self
+
+    def extend(
+        self,
+        new: Any,
+        known: Any,
+        labels: Any = None,
+        *,
+        cache: str | os.PathLike[str] | bool | None = None,
+        workers: int | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """A guard that also knows the new inputs, of new classes or of old ones; this one stays as it is.
+
+        The detector learns again from all inputs, so that any detector will do; what the store holds of the known ones is
+        not encoded again. Each source is split by itself under the guard's seed: of the known inputs the same rows as
+        before are set aside and no other, and the same share of the new ones joins them. The result is that of a fresh
+        fit on all inputs with this split. Classes keep their numbers, and new ones come after them.
+
+        Args:
+            new: known inputs as for `fit`, with labels where the guard was fitted with labels.
+            known: what the guard learnt from: the inputs that `fit` was given, or after an earlier extension a tuple of
+                all sources, in the order in which they came.
+            labels: N class names where ``new`` brings none.
+            cache: folder of the store.
+            workers: threads that read and decode, as for `encode`.
+            progress: called with (rows done, rows in all) while encoding.
+
+        Raises:
+            NotFitted: before `fit`.
+            BadInput: when ``known`` has not as many inputs as the guard learnt from.
+            WrongUse: when ``new`` has labels and ``known`` has none, or the other way round.
+            NotEnoughKnown: as `fit`.
+
+        >>> rng = np.random.default_rng(0)
+        >>> known = {"features": rng.normal(size=(200, 4)) + 5, "labels": np.arange(200) % 2}
+        >>> guard = OpenSetClassifier("arrays", "mahalanobis").fit(known)
+        >>> wider = guard.extend({"features": rng.normal(size=(50, 4)) - 5, "labels": ["new"] * 50}, known)
+        >>> wider.classes, wider.about["n_calibration"], guard.predict(np.full((1, 4), -5.0)).unseen.tolist()
+        (('0', '1', 'new'), 50, [True])
+        >>> wider.predict(np.full((1, 4), -5.0)).nearest
+        ['new']
+        """
+        if not len(self.calibrator.scores):
+            raise NotFitted("the classifier is not fitted: call fit(known) first")
+        sources = known if isinstance(known, tuple) else (known,)
+        total = self.about["n_fit"] + self.about["n_calibration"]
+        learnt = self.about.get("learnt", [{"inputs": total}])  # by an earlier version, which could not extend
+        if len(sources) != len(learnt):
+            raise WrongUse(
+                f"{len(sources)} sources are given as known and the guard learnt from {len(learnt)}: give each, in the "
+                "order in which they came"
+            )
+        supports = [self._support(source, None, cache, progress, workers) for source in sources]
+        for support, before in zip(supports, learnt, strict=True):
+            if len(support) != before["inputs"]:
+                raise BadInput(
+                    f"the guard learnt from {before['inputs']:,} inputs, and {len(support):,} are given as known: give "
+                    "those of the fit, and new ones apart, or fit again"
+                )
+        supports.append(self._support(new, labels, cache, progress, workers))
+        parts = [set_aside(support, self.calibration, self.seed) for support in supports]
+        starts = np.cumsum([0, *map(len, supports)])
+        rest, aside = (
+            np.concatenate([part[side] + start for part, start in zip(parts, starts.tolist(), strict=False)])
+            for side in (0, 1)
+        )
+        whole = joined(supports)
+        self.check_classes(whole)
+        self._check_aside(whole, aside)
+        wider = copy.copy(self)
+        wider.detector = copy.deepcopy(self.detector)
+        wider.calibrator = (
+            ClassConditional(minimum=self.calibrator.minimum)
+            if isinstance(self.calibrator, ClassConditional)
+            else SplitConformal()
+        )
+        wider._learn(whole, rest, aside)
+        wider.about = {**self.about, **wider.about, "learnt": [*learnt, {"inputs": len(supports[-1])}]}
+        return wider
+
+    def _learn(self, support: Support, rest_rows: np.ndarray, aside_rows: np.ndarray) -> None:
         rest, aside = support.take(rest_rows), support.take(aside_rows)
         self.detector.fit(rest)
-        self.calibrator.fit(self.detector.score(aside))
         self.classes = support.classes if support.labels is not None else ()
         self.head = self._class_head(rest)
+        scores, codes = self.detector.score(aside), self._codes(aside)
+        if isinstance(self.calibrator, SplitConformal):
+            self.calibrator.fit(scores)
+        else:
+            if codes is None:
+                raise WrongUse(
+                    "by class needs a head that names the class of an input, and a head reads features: give features "
+                    "beside the other signals, or fit without by_class"
+                )
+            self.calibrator.fit(scores, codes, len(self.classes))
         self.about = {
             "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "versions": versions(),
@@ -236,18 +383,23 @@ class OpenSetClassifier:
             "n_calibration": len(aside),
             "n_skipped": len(support.skipped),
             "inputs_per_class": _counts(support),
-            "accuracy": self._accuracy(aside),
+            "accuracy": None if codes is None or aside.labels is None else float(np.mean(codes == aside.labels)),
         }
-        return self
 
     def set_aside(self, support: Support) -> tuple[np.ndarray, np.ndarray]:
         """Rows to learn from and rows to calibrate on, when the latter are enough to promise ``alpha``.
 
         Raises:
             NotEnoughKnown: when they are not; the message says how many are needed.
+            WrongUse: as `check_classes`.
         """
+        self.check_classes(support)
         rest, aside = set_aside(support, self.calibration, self.seed)
-        needed = math.ceil(round(1 / self.alpha, 9)) - 1
+        self._check_aside(support, aside)
+        return rest, aside
+
+    def _check_aside(self, support: Support, aside: np.ndarray) -> None:
+        needed = _needed(self.alpha)
         if len(aside) < needed:
             kept = len(aside) < self.calibration * len(support) - 1
             whole = ", since groups and exact copies stay together" if kept and support.groups is not None else ""
@@ -256,14 +408,45 @@ class OpenSetClassifier:
                 f"{self.calibration:g} of these {len(support):,} are {len(aside):,}{whole}: give about "
                 f"{math.ceil(needed / self.calibration):,} inputs, set a larger share aside, or take a larger alpha"
             )
-        return rest, aside
+        if self.by_class and support.labels is not None and (most := np.bincount(support.labels[aside]).max()) < needed:
+            raise NotEnoughKnown(
+                f"by class, alpha {self.alpha:g} needs {needed:,} known inputs set aside in a class, and no class has "
+                f"more than {most:,}: give about {math.ceil(needed / self.calibration):,} inputs a class, set a larger "
+                "share aside, take a larger alpha, or fit without by_class"
+            )
+
+    def check_classes(self, known: Support | Inputs) -> None:
+        """Raise when this guard is to be by class and the known inputs, encoded or not, are not of several.
+
+        Raises:
+            WrongUse: when they have no labels, or of one class only.
+        """
+        if self.by_class and (known.labels is None or len(known.classes) < 2):
+            there = "have no labels" if known.labels is None else "are of one class"
+            raise WrongUse(f"by class needs labels of two classes or more, and these inputs {there}: fit without it")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What people should know of the calibration: which classes are pooled."""
+        if not isinstance(self.calibrator, ClassConditional) or not self.calibrator.pooled.any():
+            return ()
+        names = [name for name, pooled in zip(self.classes, self.calibrator.pooled.tolist(), strict=True) if pooled]
+        listed = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        return (
+            f"{len(names)} of {len(self.classes)} classes are pooled ({listed}): fewer than {self.calibrator.minimum} "
+            "inputs set aside were taken for each. They are compared with all inputs set aside; nothing is promised "
+            f"for each alone, and {2 * self.alpha:g} for all classes together: give more inputs, or set a larger share "
+            "aside",
+        )
 
     def predict(
         self,
         inputs: Any,
         *,
         alpha: float | None = None,
+        discoveries: float | None = None,
         cache: str | os.PathLike[str] | bool | None = False,
+        workers: int | None = None,
         progress: Progress | None = None,
     ) -> Verdicts:
         """Verdicts on inputs, in their order.
@@ -271,35 +454,52 @@ class OpenSetClassifier:
         Args:
             inputs: what `encode` takes, or a `Support` that the same encoder made.
             alpha: another false-alarm rate than that of the fit.
+            discoveries: decide over all inputs together instead (Benjamini-Hochberg): of those called unseen at most
+                this share is expected to be known. A verdict then depends on the other inputs.
             cache: folder of a store for the encoding; nothing is kept by default.
+            workers: threads that read and decode, as for `encode`.
             progress: called with (rows done, rows in all) while encoding.
 
         Raises:
             NotFitted: before `fit`.
-            NotEnoughKnown: when the calibration rows are too few for ``alpha``.
+            NotEnoughKnown: when the calibration rows are too few for ``alpha``, or too few for any discovery.
+            WrongUse: when ``alpha`` and ``discoveries`` are both given, or one is not within 0 and 1.
         """
         if not len(self.calibrator.scores):
             raise NotFitted("the classifier is not fitted: call fit(known) first")
-        level = self.alpha if alpha is None else alpha
-        self.calibrator.threshold(level)
-        support = self._support(inputs, None, cache, progress)
-        scores = self.detector.score(support)
-        p_values = self.calibrator.p_value(scores)
+        if alpha is not None and discoveries is not None:
+            raise WrongUse("alpha and discoveries are two rules for one verdict: give one of them")
+        rule, level = "discoveries", discoveries
+        if level is None:
+            rule, level = "alpha", self.alpha if alpha is None else alpha
+        self._check_level(level, rule)
+        support = self._support(inputs, None, cache, progress, workers)
+        scores, codes = self.detector.score(support), self._codes(support)
+        beside = self._beside(codes)
+        p_values = np.asarray(self.calibrator.p_value(scores, *beside))
+        expected: tuple[int, int] | None = None
+        if discoveries is None:
+            unseen = self.calibrator.rejects(scores, *(*beside, level))
+            expected = self.calibrator.expected_alarms(level, *(beside or (len(support),)))
+        else:
+            unseen = discovered(p_values, level)
         truth = None
         if support.labels is not None:
             truth = [support.classes[code] for code in support.labels.tolist()]
         return Verdicts(
             keys=list(support.keys) or [str(i) for i in range(len(support))],
-            p_value=np.asarray(p_values),
+            p_value=p_values,
             familiarity=np.asarray(scores),
-            nearest=self._nearest(support),
-            unseen=np.asarray(self.calibrator.rejects(scores, level)),
-            alpha=level,
-            expected=self.calibrator.expected_alarms(level, len(support)),
+            nearest=self._nearest(codes, len(support)),
+            unseen=np.asarray(unseen),
+            alpha=level if discoveries is None else None,
+            expected=expected,
             truth=truth,
             classes=self.classes,
             skipped=support.skipped,
-            notes=support.notes,
+            notes=(*support.notes, *self.notes, *self._fewest(discoveries, codes, len(support))),
+            discoveries=discoveries,
+            by_class=self.by_class,
         )
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -319,10 +519,12 @@ class OpenSetClassifier:
         if self.encoder is not None and self.encoder.rebuildable:
             encoder |= self.encoder.describe()
             tensors |= {f"encoder.{name}": tensor for name, tensor in self.encoder.state().items()}
+        arguments = {"minimum": self.calibrator.minimum} if isinstance(self.calibrator, ClassConditional) else {}
         description = to_json(
             {
                 "encoder": encoder,
                 "detector": self.detector.describe(),
+                "calibrator": {"name": type(self.calibrator).__name__, "arguments": arguments},
                 "head": None if self.head is None else self.head.describe(),
                 "classes": self.classes,
                 "alpha": self.alpha,
@@ -334,7 +536,7 @@ class OpenSetClassifier:
         )
         # safetensors refuses tensors that share memory or are not contiguous.
         plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        metadata = {"format": FORMAT, "version": str(VERSION), "description": description}
+        metadata = {"format": FORMAT, "version": str(VERSION if self.by_class else 1), "description": description}
         metadata["sha256"] = _content_hash(metadata, plain)
         with replacing(path) as file:
             file.write(to_safetensors(plain, metadata))
@@ -381,33 +583,115 @@ class OpenSetClassifier:
             guard.encoder, guard.encoder_id = None, description["encoder"]["id"]
             guard.detector = rebuild(description["detector"])
             guard.head = None if description["head"] is None else rebuild(description["head"])
-            guard.calibrator = SplitConformal()
+            calibrator = description.get("calibrator", {"name": "SplitConformal", "arguments": {}})
+            guard.calibrator = CALIBRATORS[calibrator["name"]](**calibrator["arguments"])
             guard.detector.load_state_dict(_below("detector", tensors))
             guard.calibrator.load_state_dict(_below("calibrator", tensors))
             if guard.head is not None:
                 guard.head.load_state_dict(_below("head", tensors))
+            if isinstance(guard.calibrator, ClassConditional):
+                thresholds, named = len(guard.calibrator.counts), 0 if guard.head is None else len(guard.head.bias)
+                if not thresholds == named == len(guard.classes):
+                    raise ValueError(f"{thresholds} thresholds, {named} logits, {len(guard.classes)} classes")
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise DamagedFile(f"{path}: its contents do not fit together ({_first_line(error)})") from error
         return guard, description, tensors
 
     def info(self) -> dict[str, Any]:
-        """What the classifier is and was made of, as plain JSON."""
-        n = len(self.calibrator.scores)
-        low, high = self.calibrator.false_alarm_interval(self.alpha)
+        """What the classifier is and was made of, as plain JSON.
+
+        By class, ``threshold`` and ``false_alarm_interval`` are None, as there is one a class: ``per_class`` lists
+        them, with None for the interval of a pooled class.
+        """
         return {
             "encoder": self.encoder_id,
             "detector": self.detector.expression(),
             "numbers_held": self.detector.size(),
             "classes": list(self.classes),
             "alpha": self.alpha,
-            "smallest_alpha": 1 / (n + 1),
-            "threshold": float(self.calibrator.threshold(self.alpha)),
-            "false_alarm_interval": [low, high],
+            "by_class": self.by_class,
+            "smallest_alpha": 1 / (int(self._held().min()) + 1),
+            "threshold": None if self.by_class else float(self.thresholds()[0]),
+            "false_alarm_interval": None if self.by_class else list(self.calibrator.false_alarm_interval(self.alpha)),
+            "per_class": self._per_class(),
             "seed": self.seed,
             **self.about,
         }
 
-    def _support(self, inputs: Any, labels: Any, cache: Any, progress: Progress | None) -> Support:
+    def thresholds(self, alpha: float | None = None) -> np.ndarray:
+        """Scores below which an input is called unseen: ``(C,)`` by class, else ``(1,)``; see the calibrators.
+
+        Raises:
+            NotEnoughKnown: when the calibration rows are too few for ``alpha``, which is that of the fit by default.
+        """
+        level = self.alpha if alpha is None else alpha
+        if isinstance(self.calibrator, ClassConditional):
+            return self.calibrator.thresholds(level)
+        return np.array([self.calibrator.threshold(level)])
+
+    def _per_class(self) -> list[dict[str, Any]]:
+        """What `info` says of each class; nothing where all share one threshold."""
+        if not isinstance(self.calibrator, ClassConditional):
+            return []
+        low, high = self.calibrator.false_alarm_interval(self.alpha)
+        rows = zip(
+            self.classes,
+            self.calibrator.counts.tolist(),
+            self.calibrator.pooled.tolist(),
+            self.thresholds().tolist(),
+            np.stack([low, high], axis=1).tolist(),
+            strict=True,
+        )
+        return [
+            {
+                "class": name,
+                "n_calibration": count,
+                "pooled": pooled,
+                "threshold": threshold,
+                "false_alarm_interval": None if pooled else interval,
+            }
+            for name, count, pooled, threshold, interval in rows
+        ]
+
+    def _beside(self, codes: np.ndarray | None) -> tuple[Any, ...]:
+        """What the calibrator is asked with beside scores: by class the codes of the classes, else nothing."""
+        return (codes,) if self.by_class else ()
+
+    def _held(self) -> np.ndarray:
+        """How many scores an input is compared with: ``(C,)`` by class, else ``(1,)``."""
+        return np.rint(1 / np.atleast_1d(self.calibrator.smallest_alpha)).astype(np.int64) - 1
+
+    def _check_level(self, level: float, name: str) -> None:
+        """Raise, before anything is encoded, when inputs of some class could never be called unseen."""
+        if not 0 < level < 1:
+            raise WrongUse(f"{name} must be within 0 and 1, got {level}")
+        held, needed = self._held(), _needed(level)
+        scarcest = int(held.argmin())
+        if (n := int(held[scarcest])) < needed:
+            whose = f"class {self.classes[scarcest]!r}: " if self.by_class else ""
+            pool = f", or fit with alpha {level:g}, which pools such classes" if self.by_class else ""
+            raise NotEnoughKnown(
+                f"{whose}{name} {level:g} needs {needed} calibration scores, there are {n}: fit on more known inputs "
+                f"or take {name} {math.ceil(1e4 / (n + 1)) / 1e4:g} or more{pool}"
+            )
+
+    def _fewest(self, level: float | None, codes: np.ndarray | None, inputs: int) -> list[str]:
+        """Notes for a batch whose discoveries come in numbers or not at all, or without a promise."""
+        if level is None or not inputs:
+            return []
+        held = self._held()
+        fewest = fewest_discoveries(inputs, level, int(held[codes].max() if self.by_class else held[0]))
+        notes = []
+        if fewest > 1:
+            notes.append(
+                f"with these calibration scores, discoveries among {inputs:,} inputs are none or at least {fewest:,}: "
+                "to find fewer, score fewer inputs at a time or fit on more"
+            )
+        if self.notes:
+            notes.append("the level of discoveries is promised only where no class is pooled")
+        return notes
+
+    def _support(self, inputs: Any, labels: Any, cache: Any, progress: Progress | None, workers: int | None) -> Support:
         """Signals of the inputs, from this classifier's encoder: those given, or made now."""
         support = Support(inputs) if isinstance(inputs, Signals) else inputs
         if not isinstance(support, Support):
@@ -416,7 +700,7 @@ class OpenSetClassifier:
                     f"the classifier was fitted with the encoder {short_id(self.encoder_id)}, which its file cannot "
                     "hold: give it, as load(path, encoder=...) or --encoder"
                 )
-            support = encode(inputs, self.encoder, self.wanted(), cache=cache, progress=progress)
+            support = encode(inputs, self.encoder, self.wanted(), cache=cache, progress=progress, workers=workers)
         elif support.encoder and support.encoder != self.encoder_id:
             raise WrongUse(f"these signals are of the encoder {support.encoder}, the classifier's is {self.encoder_id}")
         return Support.of(support, labels)
@@ -450,20 +734,25 @@ class OpenSetClassifier:
         head: Head = create("own" if aligned else "ridge").fit(support)
         return head
 
-    def _nearest(self, support: Support) -> list[str | None]:
+    def _codes(self, support: Support) -> np.ndarray | None:
+        """``(N,)`` codes of the likeliest classes; None where no head tells classes apart."""
         if self.head is None:
-            only = self.classes[0] if len(self.classes) == 1 else None
-            return [only] * len(support)
+            return None
         self.head.check_ready(support.signals)
         with torch.no_grad():
             codes = [self.head.apply_to(batch)["logits"].argmax(dim=1) for batch in support.signals.batches("features")]
-        return [self.classes[code] for batch in codes for code in batch.tolist()]
+        return np.concatenate([batch.cpu().numpy() for batch in codes]) if codes else np.zeros(0, dtype=np.int64)
 
-    def _accuracy(self, aside: Support) -> float | None:
-        if self.head is None or aside.labels is None:
-            return None
-        names = self._nearest(aside)
-        return float(np.mean([name == self.classes[code] for name, code in zip(names, aside.labels, strict=True)]))
+    def _nearest(self, codes: np.ndarray | None, inputs: int) -> list[str | None]:
+        """Names of the likeliest classes."""
+        if codes is None:
+            return [self.classes[0] if len(self.classes) == 1 else None] * inputs
+        return [self.classes[code] for code in codes.tolist()]
+
+
+def _needed(alpha: float) -> int:
+    """How many calibration scores promise ``alpha``; 1 / 0.1 and the like are a digit off."""
+    return math.ceil(round(1 / alpha, 9)) - 1
 
 
 def versions() -> dict[str, str]:

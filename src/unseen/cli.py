@@ -78,6 +78,15 @@ JsonOption = Annotated[
         "--json", metavar="FILE", help="Write everything found as JSON; - is standard output.", show_default=False
     ),
 ]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="FILE.html",
+        help="Also write a page to read: charts, pictures and tables in one file that asks nothing of any network.",
+        show_default=False,
+    ),
+]
 SeedOption = Annotated[int, typer.Option(metavar="N", help="Seed of every random draw.")]
 DeviceOption = Annotated[str, typer.Option(metavar="NAME", help="Where networks run: cpu, cuda, mps, ...")]
 LimitOption = Annotated[
@@ -161,6 +170,7 @@ def audit(
     repeats: Annotated[int, typer.Option(min=1, metavar="N", help="Random splits, averaged inside each class.")] = 3,
     pixels: Annotated[bool, typer.Option(help="Also score raw pixels, which shows when a task is trivial.")] = True,
     json: JsonOption = None,
+    page: ReportOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
     limit: LimitOption = None,
@@ -172,9 +182,10 @@ def audit(
     Each class is held out in turn: detectors learn the others and must notice it. Inputs are encoded once. Intervals
     are over held-out classes; a fifth of the inputs is set aside for `fit` and never looked at.
 
-    Example: `unseen audit photos/ --json audit.json`
+    Example: `unseen audit photos/ --report audit.html`
     """
     _writable(json)
+    _writable_page(page)
     with _progress() as report:
         from unseen import api
 
@@ -191,12 +202,105 @@ def audit(
             pixels=pixels,
             progress=report,
         )
+        if page is not None:
+            from unseen.api.pages import audit_page
+            from unseen.report import render
+
+            render(audit_page(found, source, command=_typed()), page)
     result = found.to_dict()
     options = {"-e": encoder, "--cache": cache, "--limit": limit, "--seed": seed or None}
 
     def show() -> None:
         _show_audit(result)
+        _show_page(page)
         _next("unseen", "fit", source, "-d", result["recommended"]["expression"], "-o", "guard.unseen", **options)
+
+    _finish(json, result, show)
+    _strict(strict, found.skipped)
+
+
+@app.command()
+def bench(
+    known: Annotated[
+        Path,
+        typer.Option(
+            metavar="SOURCE",
+            help="Known inputs: a folder with one sub-folder a class, a manifest, or arrays.",
+            show_default=False,
+        ),
+    ],
+    near: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=SOURCE", help="Unknown inputs like the known ones; may be repeated.", show_default=False
+        ),
+    ] = None,
+    far: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=SOURCE", help="Unknown inputs unlike them; may be repeated.", show_default=False),
+    ] = None,
+    known_test: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Known inputs to test on. Default: two fifths of the known ones, groups whole.",
+            show_default=False,
+        ),
+    ] = None,
+    encoder: EncoderOption = None,
+    detectors: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Names or expressions with commas, such as knn,react. Default: all.",
+            show_default=False,
+        ),
+    ] = None,
+    json: JsonOption = None,
+    page: ReportOption = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "cpu",
+    limit: LimitOption = None,
+    cache: CacheOption = None,
+    strict: StrictOption = False,
+) -> None:
+    """Measure every detector on unknown inputs that you have, near and far.
+
+    Detectors are fitted once, with default settings, on known inputs; they then score other known inputs and each
+    unknown set. Beside them stand baselines that need no network: raw pixels, edges, the size of the file. --limit
+    holds for each source.
+
+    Example: `unseen bench --known photos/ --near breeds=breeds/ --far textures=textures/ --json bench.json`
+    """
+    _writable(json)
+    _writable_page(page)
+    sets = {kind: _named(given or [], kind) for kind, given in (("near", near), ("far", far))}
+    with _progress() as report:
+        from unseen import api
+
+        found = api.bench(
+            known,
+            sets["near"],
+            sets["far"],
+            encoder,
+            known_test=known_test,
+            detectors=_expressions(detectors) if detectors else None,
+            cache=cache,
+            limit=limit,
+            seed=seed,
+            device=device,
+            progress=report,
+        )
+        if page is not None:
+            from unseen.api.pages import bench_page
+            from unseen.report import render
+
+            render(bench_page(found, command=_typed()), page)
+    result = found.to_dict()
+
+    def show() -> None:
+        _show_bench(result)
+        _show_page(page)
 
     _finish(json, result, show)
     _strict(strict, found.skipped)
@@ -217,6 +321,9 @@ def fit(
     calibration: Annotated[
         float, typer.Option(metavar="SHARE", help="Share of the inputs set aside for p-values.")
     ] = 0.2,
+    by_class: Annotated[
+        bool, typer.Option("--by-class", help="Keep alpha among the inputs taken for each class, not only over all.")
+    ] = False,
     json: JsonOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
@@ -227,7 +334,8 @@ def fit(
     """Learn a guard from known inputs and save it in one file.
 
     Part of the inputs is set aside: they set the threshold, so that new known inputs are called unseen in at most a
-    share alpha of the cases. Labels are used where there are some; a folder without class folders will do.
+    share alpha of the cases; with --by-class each class has a threshold of its own. Labels are used where there are
+    some; a folder without class folders will do.
 
     Example: `unseen fit photos/ -o guard.unseen --alpha 0.01`
     """
@@ -242,6 +350,7 @@ def fit(
             detector,
             alpha=alpha,
             calibration=calibration,
+            by_class=by_class,
             cache=cache,
             limit=limit,
             seed=seed,
@@ -281,7 +390,24 @@ def score(
         float | None,
         typer.Option(metavar="SHARE", help="Another false-alarm rate. Default: that of the fit.", show_default=False),
     ] = None,
+    discoveries: Annotated[
+        float | None,
+        typer.Option(
+            metavar="LEVEL",
+            help="Decide over all inputs together instead of by alpha: of those called unseen, at most LEVEL known.",
+            show_default=False,
+        ),
+    ] = None,
     json: JsonOption = None,
+    page: ReportOption = None,
+    known: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Known inputs that --report shows beside the new. Default: those of the fit, where they still are.",
+            show_default=False,
+        ),
+    ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
     limit: LimitOption = None,
@@ -294,20 +420,30 @@ def score(
     """Say of each input whether it is known or unseen.
 
     The p-value of an input is small when few of the known inputs set aside at the fit are as unfamiliar; `unseen`
-    means p <= alpha. Inputs in class folders, or with labels, are also counted by label.
+    means p <= alpha. With --discoveries LEVEL the smallest p-values are called unseen, as many as keep the expected
+    share of known inputs among them below LEVEL. Inputs in class folders, or with labels, are also counted by label.
 
-    Example: `unseen score guard.unseen new/ -o scores.csv --copy-unseen review/`
+    Example: `unseen score guard.unseen new/ -o scores.csv --copy-unseen review/ --report score.html`
     """
     _writable(json)
     _writable(table, ".csv", ".jsonl")
+    _writable_page(page)
+    if known is not None and page is None:
+        raise WrongUse("--known names what a page shows beside new inputs: give --report FILE.html too")
     with _progress(kept=cache is not None) as report:
         from unseen import api
 
+        held = api.load(guard, encoder=encoder, device=device)
+        if page is not None:
+            from unseen.api.pages import known_inputs, score_page
+            from unseen.report import render
+
+            beside = known_inputs(held, known)  # a slip is named before hours of scoring
         verdicts = api.score(
-            guard,
+            held,
             source,
-            encoder=encoder,
             alpha=alpha,
+            discoveries=discoveries,
             cache=False if cache is None else cache,
             limit=limit,
             seed=seed,
@@ -316,11 +452,15 @@ def score(
             progress=report,
         )
         verdicts.write(table)
+        if page is not None:
+            made = score_page(verdicts, held, source, beside, cache=cache, seed=seed, command=_typed(), progress=report)
+            render(made, page)
     result = verdicts.to_dict()
 
     def show() -> None:
         _show_scores(result)
         out.print(f"Table: {table}", style="bold", soft_wrap=True)
+        _show_page(page)
         if copy_unseen is not None:
             out.print(f"Copies of the {result['unseen']:,} unseen files: {copy_unseen}", style="bold", soft_wrap=True)
 
@@ -588,15 +728,78 @@ def _show_audit(found: Mapping[str, Any]) -> None:
     _show_skipped([(s["path"], s["reason"]) for s in found["skipped"]])
 
 
+def _show_bench(found: Mapping[str, Any]) -> None:
+    kinds, level = list(found["groups"]), f"{100 * found['confidence']:.0f} % interval"
+    shown = {row["name"]: row for row in (*found["detectors"], *found["baselines"])}
+    out.print(
+        f"{found['n_fit']:,} known inputs learnt from, {found['n_known_test']:,} tested; "
+        + "; ".join(f"{kind}: {', '.join(about['sets'])}" for kind, about in found["groups"].items()),
+        style="bold",
+    )
+    each = ("AUROC", "AP", "FPR")
+    numbers = (*(f"{kind}\n{name}" for kind in kinds for name in each), "acc.", "fit\nms", "us\neach")
+    table = _table("detector", *numbers, numbers=numbers)
+    for name, row in shown.items():
+        means = [row["means"][kind][key] for kind in kinds for key in ("auroc", "ap_unknown", "fpr_at_tpr95")]
+        best = [kind for kind in kinds if found["groups"][kind]["best"] == name]
+        table.add_row(
+            f"{name} *" if best else name,
+            *(f"{100 * mean:.1f}" for mean in means),
+            "" if row["accuracy"] is None else f"{100 * row['accuracy']:.1f}",
+            f"{1e3 * row['fit_seconds']:.0f}",
+            f"{1e3 * row['score_seconds']:.0f}",
+            style="bold" if best else "dim" if row["baseline"] else None,
+        )
+    out.print(table)
+    out.print(
+        "Per cent, unweighted means over the sets of a kind; * is the best of a kind. AUROC: 50 is a guess, 100 never "
+        "errs. AP: average precision, unknown positive. FPR: share of the unknown taken for known while 95 % of the "
+        "known are accepted. acc.: known test inputs whose class the head names. Times: one fit, one input.",
+        style="dim",
+    )
+    for kind, about in found["groups"].items():
+        out.print(f"\n{kind.capitalize()} sets, by {about['best']}", style="bold")
+        plain = list(dict.fromkeys(row["baseline"] for row in found["baselines"]))
+        columns = ("inputs", "AUROC", level, "AP", "FPR", *plain)
+        sets = _table("set", *columns, numbers=columns)
+        for name in about["sets"]:
+            of_set = shown[about["best"]]["sets"][name]
+            interval = of_set["auroc_interval"]
+            trivial = [
+                max(row["sets"][name]["auroc"] for row in found["baselines"] if row["baseline"] == what)
+                for what in plain
+            ]
+            sets.add_row(
+                name,
+                f"{of_set['n_unknown']:,}",
+                f"{100 * of_set['auroc']:.1f}",
+                "" if interval is None else f"{100 * interval[0]:.1f} - {100 * interval[1]:.1f}",
+                f"{100 * of_set['ap_unknown']:.1f}",
+                f"{100 * of_set['fpr_at_tpr95']:.1f}",
+                *(f"{100 * value:.1f}" for value in trivial),
+            )
+        out.print(sets)
+        out.print(about["sentence"])
+        out.print(f"Intervals and p-values are over {about['over']}.", style="dim")
+    out.print()
+    for name, reason in found["not_tried"].items():
+        out.print(f"Not tried: {name}: {reason}")
+    for name, copies in found["left_out"].items():
+        out.print(f"Left out of {name}: {copies:,} exact {'copy' if copies == 1 else 'copies'} of known inputs")
+    _show_notes(found["warnings"], found["notes"])
+    _show_skipped([(f"{s['source']}: {s['path']}", s["reason"]) for s in found["skipped"]])
+
+
 def _show_scores(found: Mapping[str, Any]) -> None:
     n, share = found["n"], found["share_unseen"] or 0.0
     out.print(f"Least familiar of {n:,} inputs", style="bold")
-    table = _table("input", "verdict", "p-value", "nearest class", numbers=("p-value",))
+    numbers = ("p-value",) if found["discoveries"] is None else ("p-value", "q-value")
+    table = _table("input", "verdict", *numbers, "nearest class", numbers=numbers)
     for record in sorted(found["records"], key=lambda r: (r["p_value"], r["familiarity"]))[:SHOWN]:
-        table.add_row(record["path"], record["verdict"], f"{record['p_value']:.4f}", record["nearest"] or "")
+        values = [f"{record[name.replace('-', '_')]:.4f}" for name in numbers]
+        table.add_row(record["path"], record["verdict"], *values, record["nearest"] or "")
     out.print(table)
     out.print()
-    low, high = found["expected_if_all_known"]
     about = found.get("labelled")
     if about and about["known"]:
         wrong = about["known_called_unseen"] / about["known"]
@@ -608,11 +811,20 @@ def _show_scores(found: Mapping[str, Any]) -> None:
         caught = about["other_called_unseen"] / about["other"]
         out.print(f"Of {about['other']:,} inputs labelled with another class {_percent(caught)} were called unseen.")
     out.print(f"{found['unseen']:,} of {n:,} found unseen ({_percent(share)}).", style="bold")
-    verdict = " More were found: some are new, or known inputs look different here." if found["unseen"] > high else ""
-    out.print(
-        f"Promised: at most {_percent(found['alpha'])} of known inputs; were all {n:,} known, {low:,} to {high:,} "
-        f"would be called unseen.{verdict}"
-    )
+    if found["discoveries"] is None:
+        low, high = found["expected_if_all_known"]
+        more = " More were found: some are new, or known inputs look different here." if found["unseen"] > high else ""
+        each = ", among those taken for each class" if found["by_class"] else ""
+        out.print(
+            f"Promised: at most {_percent(found['alpha'])} of known inputs{each}; were all {n:,} known, {low:,} to "
+            f"{high:,} would be called unseen.{more}"
+        )
+    else:
+        level = _percent(found["discoveries"])
+        out.print(
+            f"Decided over all {n:,} together (Benjamini-Hochberg): of those called unseen at most {level} are known, "
+            f"averaged over such batches. Were all known, any would be called unseen in at most {level} of batches."
+        )
     _show_notes([], found["notes"])
     _show_skipped([(s["path"], s["reason"]) for s in found["skipped"]])
 
@@ -623,16 +835,18 @@ def _show_info(about: Mapping[str, Any]) -> None:
     table = Table(show_header=False, show_edge=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    low, high = about["false_alarm_interval"]
-    classes = about["classes"]
+    classes, each = about["classes"], about["by_class"]
+    rate = "" if each else _rate(about["false_alarm_interval"])
+    whose = "the known inputs taken for any one class" if each else "known inputs"
     names = ", ".join(classes[:SHOWN]) + (" ..." if len(classes) > SHOWN else "")
     lines = {
         "detector": about["detector"],
         "encoder": short_id(about["encoder"]),
         "classes": f"{len(classes)}: {names}" if classes else "not told apart: the inputs had no labels",
-        "learnt from": f"{about['n_fit']:,} inputs; {about['n_calibration']:,} others set the threshold",
-        "promise": f"at most {_percent(about['alpha'])} of known inputs are called unseen, averaged over such fits",
-        "this guard": f"{_percent(low)} to {_percent(high)} of known inputs are called unseen (95 % confidence)",
+        "learnt from": f"{about['n_fit']:,} inputs; {about['n_calibration']:,} others set the threshold"
+        + ("s, one a class" if each else ""),
+        "promise": f"at most {_percent(about['alpha'])} of {whose} are called unseen, averaged over such fits",
+        "this guard": rate and f"{rate} of known inputs are called unseen (95 % confidence)",
         "smallest alpha": f"{about['smallest_alpha']:.4f}",
         "accuracy": "" if about["accuracy"] is None else f"{_percent(about['accuracy'])} on the inputs set aside",
         "source": about.get("source", ""),
@@ -642,6 +856,22 @@ def _show_info(about: Mapping[str, Any]) -> None:
         if text:
             table.add_row(name, text)
     out.print(table)
+    if each:
+        _show_classes(about["per_class"])
+
+
+def _show_classes(classes: Sequence[Mapping[str, Any]]) -> None:
+    """The false-alarm rate of each class, those with the fewest inputs set aside first."""
+    out.print("\nHow many of the known inputs taken for a class are called unseen", style="bold")
+    columns = ("set aside", "95 % interval")
+    table = _table("class", *columns, numbers=columns)
+    for row in sorted(classes, key=lambda row: row["n_calibration"])[:SHOWN]:
+        interval = row["false_alarm_interval"]
+        rate = "pooled: no promise" if interval is None else _rate(interval)
+        table.add_row(row["class"], f"{row['n_calibration']:,}", rate)
+    out.print(table)
+    if len(classes) > SHOWN:
+        out.print(f"and {len(classes) - SHOWN:,} more, which have more set aside, in the JSON (--json FILE)")
 
 
 def _show_export(about: Mapping[str, Any]) -> None:
@@ -682,6 +912,11 @@ def _show_skipped(skipped: Sequence[tuple[str, str]]) -> None:
         out.print(f"{len(skipped):,} {'input was' if len(skipped) == 1 else 'inputs were'} skipped{more}")
 
 
+def _show_page(page: Path | None) -> None:
+    if page is not None:
+        out.print(f"Page: {page}", style="bold", soft_wrap=True)
+
+
 def _next(*words: object, **options: object) -> None:
     """The command that a person runs next, ready to be copied."""
     given = [word for name, value in options.items() if value is not None for word in (name, value)]
@@ -692,9 +927,26 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def _rate(interval: Sequence[float]) -> str:
+    return " to ".join(map(_percent, interval))
+
+
 def _listed(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",")]
     return [name for name in names if name]
+
+
+def _named(given: Sequence[str], option: str) -> dict[str, Path]:
+    """Sources by name, from ``NAME=SOURCE``."""
+    sources: dict[str, Path] = {}
+    for text in given:
+        name, sep, source = text.partition("=")
+        if not (name.strip() and sep and source):
+            raise WrongUse(f"--{option} {text}: write NAME=SOURCE, such as --{option} textures=photos/textures")
+        if name.strip() in sources:
+            raise WrongUse(f"--{option} {text}: {name.strip()!r} is given twice; give each set a name of its own")
+        sources[name.strip()] = Path(source)
+    return sources
 
 
 def _expressions(text: str) -> list[str]:
@@ -710,6 +962,18 @@ def _writable(path: Path | None, *suffixes: str) -> None:
         raise WrongUse(f"{path}: the name of this file must end in {' or '.join(suffixes)}")
     if path.is_dir():
         raise WrongUse(f"{path}: is a folder; give the name of a file")
+
+
+def _writable_page(page: Path | None) -> None:
+    """As `_writable`, and its folder is there: a page is written after the work, and alone."""
+    _writable(page, ".html", ".htm")
+    if page is not None and not page.parent.is_dir():
+        raise WrongUse(f"{page}: there is no folder {page.parent}: make it first")
+
+
+def _typed() -> str:
+    """The command as it was typed, for a page to repeat."""
+    return shlex.join(["unseen", *sys.argv[1:]])
 
 
 def _finish(json: Path | None, result: Mapping[str, Any], show: Callable[[], None]) -> None:

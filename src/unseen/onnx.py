@@ -17,6 +17,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from unseen.calibration import ClassConditional
 from unseen.classifier import OpenSetClassifier, Verdicts, short_id, versions
 from unseen.data import Inputs, open_inputs
 from unseen.detectors.base import Detector
@@ -38,6 +39,10 @@ OUTPUTS = {
     "score": "(batch,): familiarity, higher = more known",
     "p_value": "float64 (batch,): share of known inputs that look as unfamiliar; small = unlike the known",
     "unseen": "bool (batch,): p_value <= alpha; true also where the score is not a number",
+}
+BY_CLASS = {
+    "p_value": "float64 (batch,): share of the known inputs taken for the same class that look as unfamiliar; small = "
+    "unlike them",
 }
 DECODING = (
     "RGB, 8 bits a channel, upright by its EXIF orientation, alpha composited on white, colour profiles ignored; "
@@ -64,7 +69,8 @@ class Exported:
         score_difference: largest difference of a score, as a share of the spread (the middle half of the calibration
             scores, or the score's distance from their median where that is more).
         p_value_difference: largest difference of a p-value.
-        p_values_changed: rows whose p-value differs, their score being within rounding of a calibration score.
+        p_values_changed: rows whose p-value differs, their score being within rounding of a calibration score, or, by
+            class, their class being another.
         classes_changed: rows whose class differs, two logits being equal to rounding.
         verdicts_changed: rows among ``p_values_changed`` that are known to one and unseen to the other.
         runtime: version of ONNX Runtime.
@@ -106,12 +112,15 @@ def to_onnx(
     """Write a guard as one ONNX graph, when ONNX Runtime says of real rows what the guard says.
 
     The graph takes ``pixels``, uint8 ``(batch, H, W, 3)`` of the encoder's size, or the signals by name where the guard
-    was fitted on arrays, and gives ``class``, ``score``, ``p_value`` and ``unseen`` at the guard's alpha. How an image
-    is decoded and resized before stands in the file's metadata, with classes, alpha, threshold and what made it.
+    was fitted on arrays, and gives ``class``, ``score``, ``p_value`` and ``unseen`` at the guard's alpha; of a guard by
+    class, p-value and verdict by the class that the graph itself names. How an image is decoded and resized before
+    stands in the file's metadata, with classes, alpha, threshold (or one a class) and what made it. Discoveries depend
+    on a whole batch and are not in the graph: `unseen.calibration.discoveries` finds them from its p-values.
 
     The two must agree on every row, in batches of 1, 2 and 32. Scores: to ``tolerance``. p-values and verdicts: exactly
     those of the graph's own score, which differ from the guard's only where the score is within rounding of a
-    calibration score. Classes: equal, except where two logits are equal to ``tolerance``.
+    calibration score. Classes: equal, except where two logits are equal to ``tolerance``; by class, p-value and verdict
+    then change with the class.
 
     Args:
         guard: fitted, or the file of one.
@@ -209,7 +218,7 @@ def export_part(part: Part, signals: Mapping[str, Tensor], path: str | Path) -> 
 class _Guard(nn.Module):
     """Pixels or signals -> class, score, p-value and verdict."""
 
-    threshold: Tensor
+    thresholds: Tensor  # (C,) by class, else (1,)
 
     def __init__(self, guard: OpenSetClassifier, encoder: Encoder) -> None:
         super().__init__()
@@ -218,7 +227,8 @@ class _Guard(nn.Module):
         self.head: Head | None = guard.head
         self.calibrator = guard.calibrator
         self.only = 0 if len(guard.classes) == 1 else -1  # the class where no head tells
-        self.register_buffer("threshold", torch.tensor(guard.calibrator.threshold(guard.alpha), dtype=torch.float64))
+        self.by_class = guard.by_class
+        self.register_buffer("thresholds", torch.from_numpy(guard.thresholds()))
 
     def forward(self, given: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         signals: dict[str, Tensor] = given if self.body is None else self.body(given["pixels"])
@@ -229,8 +239,9 @@ class _Guard(nn.Module):
             code = torch.full_like(score, self.only, dtype=torch.int64)
         else:
             code = self.head.apply_to(signals)["logits"].argmax(dim=1)  # (B, C) -> (B,)
+        beside, threshold = ((code,), self.thresholds[code]) if self.by_class else ((), self.thresholds)
         # An input is unseen when it scores below the threshold. Put this way, not-a-number is never taken for known.
-        return code, score, self.calibrator(exact), ~(exact >= self.threshold)
+        return code, score, self.calibrator(exact, *beside), ~(exact >= threshold)
 
 
 class _Alone(nn.Module):
@@ -408,8 +419,6 @@ def _compare(
     codes = np.array([places.get(name, -1) for name in verdicts.nearest])
     scores = verdicts.familiarity.astype(np.float64)
     scale = _scale(guard.calibrator.scores.double().numpy(), scores, verdicts.familiarity.dtype, tolerance)
-    distinct = np.unique(guard.calibrator.scores.double().numpy())
-    ranks = len(guard.calibrator.scores) + 1
     sizes: set[int] = set()
     largest: dict[str, float] = {"score_difference": 0.0, "p_value_difference": 0.0}
     moved: dict[str, set[int]] = {"p_values_changed": set(), "classes_changed": set(), "verdicts_changed": set()}
@@ -430,19 +439,18 @@ def _compare(
         score = found["score"].astype(np.float64)
         gap = np.abs(score - scores[at])
         refuse(np.flatnonzero(~(gap <= tolerance * scale[at])), "score", score, scores[at])
-        # The rest is arithmetic on the graph's own score, which must come out to the bit.
-        for name, exact in (
-            ("p_value", guard.calibrator.p_value(found["score"])),
-            ("unseen", guard.calibrator.rejects(found["score"], guard.alpha)),
-        ):
-            refuse(np.flatnonzero(found[name] != exact), name.replace("_", "-"), found[name], exact)
-        low, high = np.minimum(score, scores[at]), np.maximum(score, scores[at])
-        crossed = np.searchsorted(distinct, high, "right") - np.searchsorted(distinct, low, "right")
-        far = crossed > max(1, tolerance * ranks)
-        refuse(np.flatnonzero(far), "p-value", found["p_value"], verdicts.p_value[at])
         other = np.flatnonzero(found["class"] != codes[at])
         apart = other[~_tied(guard, support.take(at[other]), found["class"][other], tolerance)]
         refuse(apart, "class", found["class"], codes[at])
+        # The rest is arithmetic on the graph's own score and class, which must come out to the bit.
+        beside = (found["class"],) if guard.by_class else ()
+        for name, exact in (
+            ("p_value", guard.calibrator.p_value(found["score"], *beside)),
+            ("unseen", guard.calibrator.rejects(found["score"], *(*beside, guard.alpha))),
+        ):
+            refuse(np.flatnonzero(found[name] != exact), name.replace("_", "-"), found[name], exact)
+        far = _far(guard, codes[at], np.minimum(score, scores[at]), np.maximum(score, scores[at]), tolerance)
+        refuse(np.flatnonzero(far), "p-value", found["p_value"], verdicts.p_value[at])
         largest["score_difference"] = max(largest["score_difference"], float((gap / scale[at]).max()))
         change = np.abs(found["p_value"] - verdicts.p_value[at])
         largest["p_value_difference"] = max(largest["p_value_difference"], float(change.max()))
@@ -463,6 +471,28 @@ def _scale(calibration: np.ndarray, scores: np.ndarray, dtype: Any, tolerance: f
     tiny = np.full(len(scores), np.finfo(np.float64).tiny)
     scale: np.ndarray = np.stack([np.full(len(scores), high - low), np.abs(scores - centre), digits, tiny]).max(axis=0)
     return scale
+
+
+def _far(
+    guard: OpenSetClassifier, codes: np.ndarray, low: np.ndarray, high: np.ndarray, tolerance: float
+) -> np.ndarray:
+    """Whether more calibration scores lie between two scores of a row than rounding can explain.
+
+    By class, those that the row is compared with.
+    """
+    calibrator = guard.calibrator
+    held = calibrator.scores.double().numpy()
+    far = np.zeros(len(low), dtype=bool)
+    whose = np.zeros_like(codes)
+    if isinstance(calibrator, ClassConditional):
+        whose = np.where(calibrator.pooled.numpy()[codes], -1, codes)
+        classes, rows = np.divmod(calibrator.keys.numpy(), len(held) + 1)
+    for code in np.unique(whose):
+        theirs = held if not guard.by_class or code < 0 else held[rows[classes == code]]
+        distinct, at = np.unique(theirs), whose == code
+        crossed = np.searchsorted(distinct, high[at], "right") - np.searchsorted(distinct, low[at], "right")
+        far[at] = crossed > max(1, tolerance * (len(theirs) + 1))
+    return far
 
 
 def _tied(guard: OpenSetClassifier, rows: Support, codes: np.ndarray, tolerance: float) -> np.ndarray:
@@ -486,9 +516,10 @@ def _description(guard: OpenSetClassifier, encoder: Encoder, origin: str, proto:
     return {
         "classes": guard.classes,
         "alpha": guard.alpha,
-        "threshold": guard.calibrator.threshold(guard.alpha),
+        "by_class": guard.by_class,
+        "threshold": guard.thresholds() if guard.by_class else float(guard.thresholds()[0]),
         "inputs": _shapes(proto.graph.input),
-        "outputs": OUTPUTS,
+        "outputs": OUTPUTS | BY_CLASS if guard.by_class else OUTPUTS,
         "preprocessing": {"decoding": DECODING, **encoder.preprocessing()} if images else None,
         "encoder": guard.encoder_id,
         "detector": guard.detector.expression(),

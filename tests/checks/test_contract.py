@@ -61,7 +61,8 @@ def encoders():
         nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1),
         nn.Flatten(), nn.Dropout(0.5), nn.Linear(8, 5),
     )  # fmt: skip
-    found = [open_encoder("pixels?size=4"), open_encoder("arrays?source=mine"), Torch(network.train(), size=24)]
+    plain = [open_encoder(text) for text in ("pixels?size=4", "edges", "arrays?source=mine")]
+    found = [*plain, Torch(network.train(), size=24)]
     with contextlib.suppress(MissingExtra):
         found.append(open_encoder("packaged"))
     return found

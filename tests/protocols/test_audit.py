@@ -9,7 +9,8 @@ from unseen import create
 from unseen.classifier import set_aside
 from unseen.errors import NotEnoughKnown, WrongUse
 from unseen.protocols import audit
-from unseen.protocols.audit import Candidate, recommend_setting
+from unseen.protocols.audit import recommend_setting
+from unseen.protocols.candidates import Candidate
 from unseen.signals import LinearHead, Signals, Support
 
 

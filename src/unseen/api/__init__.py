@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from unseen import encoders, protocols, registry
 from unseen.classifier import OpenSetClassifier, Verdicts
 from unseen.data import ImageFiles, Inputs, open_inputs
 from unseen.encoders import Encoder, open_encoder
-from unseen.errors import WrongUse
+from unseen.errors import BadInput, WrongUse
 from unseen.files import replacing
 from unseen.onnx import TOLERANCE, Exported, to_onnx
 from unseen.parts import Step
-from unseen.signals import Request, Support
+from unseen.signals import Request, Signals, Support
 
 Progress = Callable[[str, int, int], None]
 Cache = str | os.PathLike[str] | bool | None
@@ -34,7 +34,7 @@ class Fitted:
         audit: the audit that chose the detector; None where one was named or none could be made.
         reason: one sentence.
         skipped: ``(key, reason)`` of known inputs that could not be read.
-        notes: what was noticed about the known inputs.
+        notes: what was noticed about the known inputs, and classes that are pooled.
     """
 
     classifier: OpenSetClassifier
@@ -139,6 +139,86 @@ def audit(
     )
 
 
+def bench(
+    known: Any,
+    near: Mapping[str, Any] | None = None,
+    far: Mapping[str, Any] | None = None,
+    encoder: str | Encoder | None = None,
+    *,
+    known_test: Any = None,
+    detectors: Sequence[str] | None = None,
+    confidence: float = 0.95,
+    cache: Cache = None,
+    limit: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> protocols.Bench:
+    """Measure every detector on unknown inputs that you have, near and far, beside baselines that need no network.
+
+    Each source is encoded once. Every detector is fitted once, with its default setting, and nothing is chosen on
+    unknown inputs. Inputs of an unknown set, or of the known test, that are exact copies of known ones are left out and
+    counted. Images are also told apart by raw pixels, by the strength of their edges and, where all are files, by the
+    size of the file; where one of these does as well as the best detector, a warning says so.
+
+    Args:
+        known: known inputs, as for `encode`; split 60/40 by class, groups whole, into those that are learnt from and
+            those that are tested.
+        near: name -> unknown inputs like the known ones, each as for `encode`; their labels are not read.
+        far: name -> unknown inputs unlike them.
+        encoder: as for `encode`.
+        known_test: known inputs to test on; all of ``known`` is then learnt from.
+        detectors: registered names or expressions; all by default.
+        confidence: of the intervals.
+        cache: as for `encode`.
+        limit: at most so many inputs of each source.
+        seed: of every draw.
+        device: where the network runs.
+        progress: called with (what is being done, done, in all).
+
+    Raises:
+        WrongUse: without an unknown set, or when one name stands for two.
+        BadInput: when nothing is left of a set, or its arrays do not fit the known ones.
+        NotEnoughKnown: when known inputs are too few to split, or no detector can be fitted.
+
+    >>> random = np.random.default_rng(0)
+    >>> centres = 4 * random.normal(size=(5, 8))
+    >>> rows = [centres[i % 5] + random.normal(size=8) for i in range(300)]
+    >>> known = {"features": np.array(rows[:200]), "labels": np.arange(200) % 5}
+    >>> unknown = {"new": {"features": np.array(rows[200:]) + 2}, "noise": {"features": random.normal(size=(50, 8))}}
+    >>> found = bench(known, near={"new": unknown["new"]}, far={"noise": unknown["noise"]}, detectors=["knn(k=5)"])
+    >>> found.groups["far"]["best"], found.sets["new"]["n_unknown"], found.n_known_test
+    ('knn(k=5)', 100, 80)
+    """
+    for name in detectors or ():
+        registry.create(name)  # a slip is named before hours of encoding
+    named = {f"near {name}": source for name, source in (near or {}).items()}
+    named |= {f"far {name}": source for name, source in (far or {}).items()}
+    if not named:
+        raise WrongUse(
+            "a bench needs unknown inputs: give at least one near or far set as NAME=SOURCE; `audit` works with known "
+            "inputs alone"
+        )
+    given = {"known": known, **({} if known_test is None else {"known test": known_test}), **named}
+    inputs, left_out = _without_copies({of: _inputs(source, limit, seed) for of, source in given.items()})
+    made = _encoder(inputs["known"], encoder, device)
+    encoded = {}
+    for of, one in inputs.items():
+        wanted = None if made.accepts == "arrays" else ["features"]
+        encoded[of] = encoders.encode(one, made, wanted, cache=cache, progress=_part(progress, f"encoding {of}"))
+    baselines, notes = _baselines(inputs, encoded, made, cache, progress)
+    found = protocols.bench(
+        _sources(encoded, near, far),
+        detectors=detectors,
+        baselines={what: _sources(of, near, far) for what, of in baselines.items()},
+        confidence=confidence,
+        seed=seed,
+        left_out=left_out,
+        progress=_part(progress, "fitting and scoring"),
+    )
+    return replace(found, notes=(*found.notes, *notes))
+
+
 def fit(
     source: Any,
     encoder: str | Encoder | None = None,
@@ -146,6 +226,7 @@ def fit(
     *,
     alpha: float = 0.05,
     calibration: float = 0.2,
+    by_class: bool = False,
     cache: Cache = None,
     limit: int | None = None,
     seed: int = 0,
@@ -161,6 +242,8 @@ def fit(
             audit recommends, or ``knn`` where classes are too few to hold one out.
         alpha: share of known inputs that may be called unseen.
         calibration: share of the inputs set aside for p-values; the audit does not see them either.
+        by_class: keep ``alpha`` among the inputs that are taken for any one class, not only over all; see
+            `OpenSetClassifier`.
         cache: as for `encode`.
         limit: as for `encode`.
         seed: of every draw.
@@ -169,6 +252,7 @@ def fit(
 
     Raises:
         NotEnoughKnown: when too few rows are set aside to promise ``alpha``.
+        WrongUse: by class without labels of two classes or more.
     """
     inputs = _inputs(source, limit, seed)
     automatic = detector == "auto"
@@ -179,7 +263,9 @@ def fit(
         alpha=alpha,
         calibration=calibration,
         seed=seed,
+        by_class=by_class,
     )
+    guard.check_classes(inputs)
     found: protocols.Audit | None = None
     reason = f"{detector} was asked for."
     assert guard.encoder is not None
@@ -196,7 +282,7 @@ def fit(
             "warnings": found.warnings,
             "repeats": found.repeats,
         }
-    return Fitted(guard, found, reason, support.skipped, support.notes)
+    return Fitted(guard, found, reason, support.skipped, (*support.notes, *guard.notes))
 
 
 def load(
@@ -212,6 +298,7 @@ def score(
     *,
     encoder: str | Encoder | None = None,
     alpha: float | None = None,
+    discoveries: float | None = None,
     cache: Cache = False,
     limit: int | None = None,
     seed: int = 0,
@@ -226,6 +313,8 @@ def score(
         source: inputs, labelled or not, as for `encode`.
         encoder: needed where the file cannot hold it.
         alpha: another false-alarm rate than that of the fit.
+        discoveries: decide over all inputs together instead: of those called unseen at most this share is expected to
+            be known; see `OpenSetClassifier.predict`.
         cache: a store for the encoding; nothing is kept by default.
         limit: at most so many inputs.
         seed: of that draw.
@@ -235,14 +324,16 @@ def score(
         progress: called with (what is being done, done, in all).
 
     Raises:
-        NotEnoughKnown: when the calibration rows are too few for ``alpha``.
-        WrongUse: when ``copy_unseen`` is given and the inputs are not files.
+        NotEnoughKnown: when the calibration rows are too few for ``alpha``, or for any discovery.
+        WrongUse: when ``copy_unseen`` is given and the inputs are not files, or both ``alpha`` and ``discoveries`` are.
     """
     classifier = guard if isinstance(guard, OpenSetClassifier) else load(guard, encoder=encoder, device=device)
     inputs = _inputs(source, limit, seed)
     if copy_unseen is not None and not isinstance(inputs, ImageFiles):
         raise WrongUse(f"{inputs.source} holds arrays: there are no files to copy, the table names the unseen rows")
-    verdicts = classifier.predict(inputs, alpha=alpha, cache=cache, progress=_part(progress, "encoding"))
+    verdicts = classifier.predict(
+        inputs, alpha=alpha, discoveries=discoveries, cache=cache, progress=_part(progress, "encoding")
+    )
     if copy_unseen is not None and isinstance(inputs, ImageFiles):
         verdicts = _copied(verdicts, inputs, Path(copy_unseen))
     return verdicts
@@ -347,6 +438,79 @@ def _features(inputs: Inputs, encoder: Encoder, cache: Cache, progress: Progress
     return encoders.encode(inputs, encoder, wanted, cache=cache, progress=_part(progress, "encoding"))
 
 
+def _without_copies(inputs: dict[str, Inputs]) -> tuple[dict[str, Inputs], dict[str, int]]:
+    """Every source less its exact copies of known inputs, and how many these were.
+
+    Copies of the known test in an unknown set would be known and unknown at once; copies of the known in the known test
+    would be learnt and tested.
+    """
+    met: set[bytes] = set()
+    kept: dict[str, Inputs] = {}
+    counts: dict[str, int] = {}
+    for of, one in inputs.items():
+        digests = one.digests()
+        apart = np.array([digest not in met for digest in digests], dtype=bool)
+        if of in ("known", "known test"):
+            met.update(digests)
+        copies = int((~apart).sum())
+        if copies and copies == len(one):
+            raise BadInput(f"{of} ({one.source}): all {copies:,} inputs are exact copies of known ones: none is left")
+        counts |= {of: copies} if copies else {}
+        kept[of] = one.take(apart) if copies else one
+    return kept, counts
+
+
+def _sources(
+    encoded: Mapping[str, Support], near: Mapping[str, Any] | None, far: Mapping[str, Any] | None
+) -> protocols.Sources:
+    """The sources of a bench by their own names."""
+    return protocols.Sources(
+        encoded["known"],
+        near={name: encoded[f"near {name}"] for name in near or ()},
+        far={name: encoded[f"far {name}"] for name in far or ()},
+        known_test=encoded.get("known test"),
+    )
+
+
+def _baselines(
+    inputs: Mapping[str, Inputs],
+    encoded: Mapping[str, Support],
+    encoder: Encoder,
+    cache: Cache,
+    progress: Progress | None,
+) -> tuple[dict[str, dict[str, Support]], list[str]]:
+    """Pixels, edges and file sizes of the rows that could be encoded, and what cannot be compared, in words."""
+    if encoder.accepts != "images":
+        return {}, ["the inputs are arrays, so nobody can say whether pixels, edges or file sizes tell them apart"]
+    readable = {}
+    for of, one in inputs.items():
+        skipped = {key for key, _ in encoded[of].skipped}
+        readable[of] = one.take(np.array([key not in skipped for key in one.keys], dtype=bool)) if skipped else one
+    found: dict[str, dict[str, Support]] = {}
+    for name in ("pixels", "edges"):
+        if name != encoder.name:
+            found[name] = {
+                of: encoders.encode(one, name, cache=cache, progress=_part(progress, f"{name} of {of}"))
+                for of, one in readable.items()
+            }
+    files = {of: one for of, one in readable.items() if isinstance(one, ImageFiles)}
+    if len(files) < len(readable):
+        others = ", ".join(of for of in readable if of not in files)
+        return found, [f"sizes of files are not compared, as these inputs are not files: {others}"]
+    found["file size"] = {
+        # The logarithm: a file of twice the size is as far off as one of half.
+        of: replace(
+            encoded[of],
+            signals=Signals({"features": np.log([[float(one.size(row))] for row in range(len(one))])}),
+            head=None,
+            encoder="file size",
+            _moments={},
+        )
+        for of, one in files.items()
+    }
+    return found, []
+
+
 def _choose(
     support: Support, guard: OpenSetClassifier, progress: Progress | None
 ) -> tuple[str, protocols.Audit | None, str]:
@@ -373,27 +537,38 @@ def _choose(
 
 
 def _copied(verdicts: Verdicts, inputs: ImageFiles, folder: Path) -> Verdicts:
-    """Copy the unseen files into ``folder``, never over other content; a note says how many needed another name."""
+    """Copy the unseen files into ``folder``, never over other content.
+
+    Notes say how many needed another name, and how many could not be copied: they went away since they were scored.
+    """
     origins = {key: inputs.path(row) for row, key in enumerate(inputs.keys)}
     renamed = 0
+    lost: list[str] = []
     for key, unseen in zip(verdicts.keys, verdicts.unseen.tolist(), strict=True):
         if not unseen:
             continue
         # A manifest may name files anywhere; their copies all lie below the folder.
         wanted = folder.joinpath(*[part for part in Path(key).parts if part not in ("..", os.sep)])
-        content = origins[key].read_bytes()
-        target, number = wanted, 1
-        while target.exists() and not (target.is_file() and target.read_bytes() == content):
-            number += 1
-            target = wanted.with_stem(f"{wanted.stem}-{number}")
+        try:
+            content = origins[key].read_bytes()
+            target, number = wanted, 1
+            while target.exists() and not (target.is_file() and target.read_bytes() == content):
+                number += 1
+                target = wanted.with_stem(f"{wanted.stem}-{number}")
+            there = target.exists()
+        except OSError as error:
+            lost.append(f"{key} ({(error.strerror or str(error)).lower()})")
+            continue
         renamed += target != wanted
-        if not target.exists():
+        if not there:
             with replacing(target) as file:
                 file.write(content)
-    if not renamed:
-        return verdicts
-    note = f"{renamed:,} copies got a number: {folder} held other files of their names, which stay"
-    return replace(verdicts, notes=(*verdicts.notes, note))
+    notes = list(verdicts.notes)
+    if renamed:
+        notes.append(f"{renamed:,} copies got a number: {folder} held other files of their names, which stay")
+    if lost:
+        notes.append(f"{len(lost):,} unseen file{'s' if len(lost) > 1 else ''} could not be copied, such as {lost[0]}")
+    return replace(verdicts, notes=tuple(notes))
 
 
 def _part(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:

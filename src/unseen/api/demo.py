@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import os
-import platform
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,16 +11,15 @@ import numpy as np
 from PIL import Image
 
 from unseen import api
-from unseen.classifier import OpenSetClassifier, Verdicts, versions
+from unseen.api.pages import audit_page, score_page
+from unseen.classifier import OpenSetClassifier, Verdicts
 from unseen.errors import BadInput
 from unseen.files import write_json, write_text
-from unseen.metrics import evaluate
-from unseen.report import render, thumbnail
+from unseen.report import render
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 NEVER_SHOWN = ("seven", "eight", "nine")
 KNOWN_SHARE = 0.7  # of each known digit; the rest is met as new
-PICTURES = 12  # of each kind on the page
 PHOTOS = "photograph"
 ABOUT = "`unseen demo` wrote this folder and may write it again: keep nothing of yours here.\n"
 
@@ -59,22 +56,23 @@ def demo(
     root = _own_folder(Path(folder))
     write_digits(root, seed)
     cache = root / "cache"
-    found = api.audit(
-        root / "known", encoder, pixels=False, cache=cache, seed=seed, device=device, progress=progress
-    ).to_dict()
-    chosen = found["recommended"]["expression"]
+    found = api.audit(root / "known", encoder, pixels=False, cache=cache, seed=seed, device=device, progress=progress)
+    chosen = found.recommended["expression"]
     made = api.fit(
         root / "known", encoder, chosen, alpha=alpha, cache=cache, seed=seed, device=device, progress=progress
     )
     made.classifier.save(root / "guard.unseen")
     verdicts = api.score(root / "guard.unseen", root / "new", cache=cache, device=device, progress=progress)
     verdicts.write(root / "scores.csv")
-    results = {"audit": found, "info": made.classifier.info(), "score": verdicts.to_dict()}
+    results = {"audit": found.to_dict(), "info": made.classifier.info(), "score": verdicts.to_dict()}
     write_json(root / "results.json", results)
-    page = render(
-        _page(results, made.classifier, verdicts, root, f"unseen demo --seed {seed}", seed), root / "report.html"
+    page = score_page(
+        verdicts, made.classifier, root / "new", root / "known", cache=cache, seed=seed, progress=progress
     )
-    return results | {"page": str(page)}
+    page |= _told(verdicts, made.classifier) | {"audit": audit_page(found)["audit"]}
+    page["score"]["distributions"] = _distributions(verdicts, made.classifier)
+    page["reproduce"]["command"] = f"unseen demo --seed {seed}"
+    return results | {"page": str(render(page, root / "report.html"))}
 
 
 def write_digits(root: Path, seed: int) -> None:
@@ -112,76 +110,23 @@ def _own_folder(root: Path) -> Path:
     return root
 
 
-def _page(
-    results: dict[str, Any], guard: OpenSetClassifier, verdicts: Verdicts, root: Path, command: str, seed: int
-) -> dict[str, Any]:
+def _told(verdicts: Verdicts, guard: OpenSetClassifier) -> dict[str, Any]:
+    """What a visitor of the demo reads first."""
     truth = np.array(verdicts.truth)
-    groups = {
-        "new known digits": np.isin(truth, guard.classes),
-        "digits never shown": np.isin(truth, NEVER_SHOWN),
-        "photographs": truth == PHOTOS,
-    }
-    scores = {name: verdicts.familiarity[rows] for name, rows in groups.items()}
-    known, novel = (scores[name] for name in list(groups)[:2])
-    curve = evaluate(known, novel)
-    low, high = curve.auroc_interval()
-    counts = results["score"]["labelled"]
-    wrong, caught = counts["known_called_unseen"], int(verdicts.unseen[groups["digits never shown"]].sum())
-    rate = guard.info()["false_alarm_interval"]
-    roc = curve.roc(points=400)
+    known, novel = (verdicts.unseen[np.isin(truth, of)] for of in (guard.classes, NEVER_SHOWN))
     return {
         "title": "unseen: seven digits are known",
         "question": "A guard learnt seven handwritten digits. Does it notice the three it never saw?",
         "answer": (
-            f"It noticed {100 * caught / len(novel):.1f} % of {len(novel)} images of digits never shown, and "
-            f"wrongly stopped {100 * wrong / len(known):.1f} % of {len(known)} new images of known digits "
+            f"It noticed {100 * novel.mean():.1f} % of {len(novel)} images of digits never shown, and wrongly stopped "
+            f"{100 * known.mean():.1f} % of {len(known)} new images of known digits "
             f"({100 * guard.alpha:.0f} % were promised)."
         ),
-        "audit": results["audit"],
-        "score": {
-            **{key: results["score"][key] for key in ("alpha", "n", "unseen", "share_unseen", "records", "skipped")},
-            "expected_range": results["score"]["expected_if_all_known"],
-            "distributions": [{"name": name, "scores": values.tolist()} for name, values in scores.items()],
-            "threshold": guard.info()["threshold"],
-            "curves": {
-                "roc": [list(point) for point in zip(roc.fpr.tolist(), roc.tpr.tolist(), strict=True)],
-                "auroc": curve.auroc,
-                "auroc_interval": [low, high],
-                "positive": "known",
-            },
-            "thumbnails": _thumbnails(verdicts, root / "new"),
-        },
-        "calibration": {
-            "n": guard.about["n_calibration"],
-            "alpha": guard.alpha,
-            "promise": (
-                f"{guard.about['n_calibration']} known images were set aside; nothing was learnt from them. The "
-                f"threshold is the score below which at most {100 * guard.alpha:.0f} % of new images of the known "
-                f"digits fall, averaged over such fits; for this one the rate lies between {100 * rate[0]:.1f} % and "
-                f"{100 * rate[1]:.1f} % with 95 % confidence."
-            ),
-            "does_not_promise": (
-                "How many unknown images are caught: no unknown image was used. Nor anything about known digits "
-                "that look otherwise than these, from another scanner, say."
-            ),
-        },
-        "reproduce": {
-            "command": command,
-            "versions": versions(),
-            "seed": seed,
-            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-        },
     }
 
 
-def _thumbnails(verdicts: Verdicts, folder: Path) -> list[dict[str, Any]]:
-    novel = np.lexsort((verdicts.familiarity, verdicts.p_value))[:PICTURES]
-    border = np.argsort(np.abs(verdicts.p_value - verdicts.alpha), kind="stable")[:PICTURES]
-    records = verdicts.records()
-    pictures = []
-    for row, kind in [*((row, "most novel") for row in novel), *((row, "most borderline") for row in border)]:
-        with Image.open(folder / verdicts.keys[row]) as image:
-            pixels = np.asarray(image.convert("RGB"))
-        pictures.append(records[row] | {"image": thumbnail(pixels), "caption": kind})
-    return pictures
+def _distributions(verdicts: Verdicts, guard: OpenSetClassifier) -> list[dict[str, Any]]:
+    """Familiarity by what the images show."""
+    truth = np.array(verdicts.truth)
+    groups = {"new known digits": guard.classes, "digits never shown": NEVER_SHOWN, "photographs": (PHOTOS,)}
+    return [{"name": name, "scores": verdicts.familiarity[np.isin(truth, of)].tolist()} for name, of in groups.items()]

@@ -153,7 +153,7 @@ def open_encoder(text: str | Encoder, device: str | torch.device | None = None) 
 def _literal(text: str) -> Any:
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # what `ast` raises for odd text
         return text
 
 

@@ -2,3 +2,7 @@
 
 from unseen.protocols.audit import Audit as Audit
 from unseen.protocols.audit import audit as audit
+from unseen.protocols.bench import Bench as Bench
+from unseen.protocols.bench import BenchRow as BenchRow
+from unseen.protocols.bench import Sources as Sources
+from unseen.protocols.bench import bench as bench

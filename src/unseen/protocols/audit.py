@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,12 +11,10 @@ import numpy as np
 
 from unseen.classifier import set_aside
 from unseen.data import Progress, split
-from unseen.detectors.base import Detector, Pipeline
 from unseen.errors import NotEnoughKnown, WrongUse
-from unseen.heads.base import Head
 from unseen.metrics import evaluate, holm, mean_interval, paired_difference
-from unseen.parts import Step
-from unseen.registry import create, names
+from unseen.protocols.candidates import Candidate, candidates
+from unseen.registry import create
 from unseen.signals import Support
 
 FIT_SHARE = 0.6  # of the known rows of a fold; the rest tests
@@ -25,39 +22,6 @@ INNER_CLASSES = 3  # held-out known classes that may choose a setting
 FEWEST_ROWS = 5  # a class with fewer inputs is neither held out nor known in an audit
 MARGIN = 0.01  # mean AUROC that a cheaper detector may cost
 FEWEST_CLASSES = 5  # held-out classes below which no winner is claimed
-HEADS = ("own", "ridge", "prototypes")
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A pipeline that an audit tries: an expression that ends in a detector, behind a head where it needs one."""
-
-    expression: str
-    head: str | None = None
-
-    @property
-    def name(self) -> str:
-        """As one expression."""
-        return f"{self.head} >> {self.expression}" if self.head else self.expression
-
-    def build(self, setting: Mapping[str, Any]) -> Detector:
-        """A fresh, unfitted pipeline with this setting of the detector."""
-        whole: Detector = create(self.expression)
-        if setting:
-            whole = whole.with_arguments(**setting)
-        return create(self.head) >> whole if self.head else whole
-
-    def settings(self) -> list[dict[str, Any]]:
-        """What the expression says first, then every other point of the detector's short grid.
-
-        An argument that the expression gives is not varied.
-        """
-        part: Detector = create(self.expression)
-        given = part.arguments()
-        usual = (part.detector if isinstance(part, Pipeline) else part).defaults()
-        grid = {name: values for name, values in part.grid.items() if given[name] == usual[name]}
-        points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-        return [{}, *(p for p in points if p and any(given[k] != v for k, v in p.items()))]
 
 
 @dataclass
@@ -232,7 +196,7 @@ def audit(
         )
     warnings.extend(_mixed_groups(whole))
     chosen = _chosen_classes(whole.classes, held_out, seed)
-    tried, not_tried = _candidates(whole, detectors)
+    tried, not_tried = candidates(whole, detectors, refit=True)
     raw = None
     if pixels is not None:
         raw = pixels.take(rest_rows)
@@ -387,39 +351,6 @@ class _Folds:
                 row.auroc_interval[held] = (low, high)
             row.fit_seconds, row.score_seconds = np.mean(clock[name], axis=0).tolist()
         return list(rows.values())
-
-
-def _candidates(support: Support, wanted: Sequence[str] | None) -> tuple[list[Candidate], dict[str, str]]:
-    """Pipelines to try. What reads logits alone is cheap and tried behind every head; what needs a linear layer besides
-    features, behind the first that applies. A step that rewrites features is tried as its papers do, with the energy.
-    """
-    known = set(support.head.classes or ()) if support.head is not None else set()
-    heads = [head for head in HEADS if head != "own" or set(support.classes) <= known]
-    tried: list[Candidate] = []
-    not_tried: dict[str, str] = {}
-    for text in wanted or names("detectors"):
-        part = create(text)
-        expression = text
-        if isinstance(part, Step):
-            if "features" not in part.writes:
-                if wanted:
-                    raise WrongUse(f"{text} is a step: put a detector behind it, such as ridge >> {text} >> msp")
-                continue
-            expression = f"{text} >> energy"
-            part = create(expression)
-        reads = part.reads()
-        brings_head = isinstance(part, Pipeline) and any(isinstance(step, Head) for step in part.given[0])
-        needs_head = not brings_head and (reads == {"logits"} or "linear_head" in part.traits)
-        if reads == {"logits"} and "features" not in support.signals:
-            not_tried[text] = "reads logits, and without features no head can be refitted for a held-out class"
-        elif reads != {"logits"} and not reads <= set(support.signals.names):
-            there = ", ".join(support.signals.names)
-            not_tried[text] = f"reads {', '.join(sorted(reads))}, the encoding has {there}"
-        elif needs_head:
-            tried.extend(Candidate(expression, head) for head in (heads if reads == {"logits"} else heads[:1]))
-        else:
-            tried.append(Candidate(expression))
-    return tried, not_tried
 
 
 def _chosen_classes(classes: tuple[str, ...], held_out: int | Sequence[str] | None, seed: int) -> list[str]:

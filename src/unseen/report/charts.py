@@ -108,8 +108,14 @@ def _edges(scores: NDArray[np.float64], threshold: float | None) -> tuple[NDArra
     return anchor + width * np.arange(first, last + 1, dtype=np.float64), gathered
 
 
-def distributions(rows: Sequence[Spec], threshold: float | None) -> Spec:
-    """The histograms of :func:`histogram` over one another, with the threshold as a line."""
+def distributions(rows: Sequence[Spec], thresholds: tuple[float, float] | None) -> Spec:
+    """The histograms of :func:`histogram` over one another, with the threshold as a line.
+
+    Args:
+        rows: of :func:`histogram`.
+        thresholds: the lowest and the highest, with a band between them where they differ: left of it all inputs are
+            unseen, right of it none.
+    """
     import altair as alt
 
     names = list(dict.fromkeys(row["group"] for row in rows))
@@ -148,15 +154,19 @@ def distributions(rows: Sequence[Spec], threshold: float | None) -> Spec:
         .encode(x="start:Q", y="share:Q", color=colour, strokeDash=dash)
     )
     layers: list[Any] = [bars, lines]
-    if threshold is not None and math.isfinite(threshold):
-        at = alt.Chart(_inline([{"x": float(threshold)}]))
+    if thresholds is not None:
+        low, high = thresholds
+        at = alt.Chart(_inline([{"low": low, "high": high}]))
+        if low < high:
+            band = at.mark_rect(color=GREY, opacity=0.3, aria=False).encode(x="low:Q", x2="high:Q")
+            layers += [band, at.mark_rule(color="currentColor", strokeWidth=2, aria=False).encode(x="high:Q")]
         layers += [
-            at.mark_rule(color="currentColor", strokeWidth=2, aria=False).encode(x="x:Q"),
+            at.mark_rule(color="currentColor", strokeWidth=2, aria=False).encode(x="low:Q"),
             at.mark_text(align="right", dx=-6, dy=-9, fontWeight=600, text="◀ unseen", aria=False).encode(
-                x="x:Q", y=alt.value(0)
+                x="low:Q", y=alt.value(0)
             ),
             at.mark_text(align="left", dx=6, dy=-9, fontWeight=600, text="known ▶", aria=False).encode(
-                x="x:Q", y=alt.value(0)
+                x="high:Q", y=alt.value(0)
             ),
         ]
     chart: Any = alt.layer(*layers)
@@ -204,80 +214,134 @@ def intervals(rows: Sequence[Mapping[str, Any]]) -> Spec:
     return _finish(alt.layer(points, whiskers), description, height={"step": 26})
 
 
-def held_out(rows: Sequence[Mapping[str, Any]], classes: Sequence[str], recommended: str) -> Spec:
-    """A strip for each held-out class: the recommended detector over all others.
+def held_out(rows: Sequence[Mapping[str, Any]], classes: Sequence[str], recommended: str, what: str = "class") -> Spec:
+    """A strip for each held-out class, or for each unknown set: the recommended detector over all others.
 
     Args:
-        rows: ``{"class", "detector", "auroc"}``, per cent.
+        rows: ``{"class", "detector", "auroc", "low", "high"}``, per cent; the interval, None where there is none, is
+            drawn of the recommended detector only.
         classes: the strips from the top.
         recommended: the detector whose point is filled.
+        what: ``"class"`` or ``"set"``, what a strip is.
     """
     import altair as alt
 
     y = alt.Y("class:N", sort=list(classes), title=None, axis=_names_axis())
+    others = [row for row in rows if row["detector"] != recommended]
+    chosen = [row for row in rows if row["detector"] == recommended]
     x = alt.X(
         "auroc:Q",
-        title="AUROC with this class unknown (%)",
-        scale=_per_cent_scale(rows, ("auroc",)),
+        title=f"AUROC with this {what} unknown (%)",
+        scale=_per_cent_scale([*({"auroc": row["auroc"]} for row in others), *chosen], ("auroc", "low")),
         axis=alt.Axis(tickCount=6),
     )
     tips = [
-        alt.Tooltip("class:N", title="held-out class"),
+        alt.Tooltip("class:N", title="held-out class" if what == "class" else what),
         alt.Tooltip("detector:N", title="detector"),
         alt.Tooltip("auroc:Q", title="AUROC (%)", format=".1f"),
     ]
-    others = [row for row in rows if row["detector"] != recommended]
-    chosen = [row for row in rows if row["detector"] == recommended]
     layers: list[Any] = []
     if others:
         ticks = alt.Chart(_inline(others)).mark_tick(color=GREY, thickness=2, size=12, opacity=0.75, aria=False)
         layers.append(ticks.encode(x=x, y=y, tooltip=tips))
+    reaches = [row for row in chosen if row.get("low") is not None]
+    if reaches:
+        whiskers = alt.Chart(_inline(reaches)).mark_rule(
+            color=BLUE, strokeWidth=3, strokeCap="round", opacity=0.45, aria=False
+        )
+        layers.append(whiskers.encode(x="low:Q", x2="high:Q", y=y))
     dots = alt.Chart(_inline(chosen)).mark_point(filled=True, shape="diamond", size=170, color=BLUE, opacity=1)
-    layers.append(dots.encode(x=x, y=y, tooltip=tips))
+    ends = [alt.Tooltip("low:Q", title="from", format=".1f"), alt.Tooltip("high:Q", title="to", format=".1f")]
+    layers.append(dots.encode(x=x, y=y, tooltip=[*tips, *ends] if reaches else tips))
     chart: Any = alt.layer(*layers)
-    return _finish(chart, f"AUROC of {recommended} for each held-out class, worst first.", height={"step": 24})
+    return _finish(chart, f"AUROC of {recommended} for each {what}, worst first.", height={"step": 24})
 
 
-def roc(points: Sequence[Sequence[float]], positive: str) -> Spec:
+def roc(lines: Sequence[Mapping[str, Any]], positive: str, at: Sequence[float] | None = None) -> Spec:
     """A receiver operating characteristic, thinned to what a screen can show.
 
     Args:
-        points: ``[false positive rate, true positive rate]``, fractions.
+        lines: ``{"name", "points", "band"}`` each: ``[false positive rate, true positive rate]``, fractions, and where
+            there is a band ``[false positive rate, low, high]``. One line alone needs no name.
         positive: ``"known"`` or ``"unknown"``, the side counted as positive.
+        at: a point of interest, such as where the verdicts lie.
     """
-    import altair as alt
-
     titles = {
         "known": ("unknown inputs taken for known (%)", "known inputs accepted (%)"),
         "unknown": ("known inputs called unseen (%)", "unknown inputs found (%)"),
     }
-    x_title, y_title = titles[positive]
-    curve = np.asarray(points, dtype=np.float64).reshape(-1, 2)
+    guess = [{"x": 0, "y": 0}, {"x": 100, "y": 100}]
+    return _curves(lines, titles[positive], guess, "Receiver operating characteristic; dashed: guessing.", at)
+
+
+def precision_recall(
+    lines: Sequence[Mapping[str, Any]], share: float | None = None, at: Sequence[float] | None = None
+) -> Spec:
+    """Precision over recall with the unknown as positive.
+
+    Args:
+        lines: as of :func:`roc`, ``[recall, precision]`` and ``[recall, low, high]``.
+        share: of the unknown among all inputs, the precision of a guess.
+        at: as of :func:`roc`.
+    """
+    titles = ("unknown inputs found (%)", "unknown among those called unseen (%)")
+    guess = [] if share is None else [{"x": 0, "y": 100 * share}, {"x": 100, "y": 100 * share}]
+    return _curves(lines, titles, guess, "Precision over recall, unknown positive; dashed: guessing.", at)
+
+
+def _curves(
+    lines: Sequence[Mapping[str, Any]],
+    titles: tuple[str, str],
+    guess: Sequence[Mapping[str, float]],
+    description: str,
+    at: Sequence[float] | None,
+) -> Spec:
+    import altair as alt
+
+    x_title, y_title = titles
+    rows: list[Spec] = []
+    band: list[Spec] = []
+    for line in lines:
+        name = str(line.get("name") or "")
+        rows += [{"line": name, "i": i, "x": x, "y": y} for i, (x, y) in enumerate(_thinned(line["points"], 2))]
+        band += [{"line": name, "x": x, "low": a, "high": b} for x, a, b in _thinned(line.get("band") or [], 3)]
+    names = list(dict.fromkeys(row["line"] for row in rows))
+    scale, axis = alt.Scale(domain=[0, 100]), alt.Axis(tickCount=5)
+    legend = alt.Legend() if len(names) > 1 else None
+    palette = alt.Scale(domain=names, range=[PALETTE[i % len(PALETTE)] for i in range(len(names))])
+    dashes = alt.Scale(domain=names, range=[DASHES[i % len(DASHES)] for i in range(len(names))])
+    colour = alt.Color("line:N", title=None, sort=names, scale=palette, legend=legend)
+    dash = alt.StrokeDash("line:N", title=None, sort=names, scale=dashes, legend=legend)
+    x = alt.X("x:Q", title=x_title, scale=scale, axis=axis)
+    y = alt.Y("y:Q", title=y_title, scale=scale, axis=axis)
+    tips = [alt.Tooltip("x:Q", title=x_title, format=".1f"), alt.Tooltip("y:Q", title=y_title, format=".1f")]
+    layers: list[Any] = []
+    if guess:
+        dashed = alt.Chart(_inline(guess)).mark_line(color=GREY, strokeDash=[4, 4], strokeWidth=1.5, aria=False)
+        layers.append(dashed.encode(x=x, y=y))
+    if band:
+        area = alt.Chart(_inline(band)).mark_area(fillOpacity=0.22, strokeOpacity=0, aria=False)
+        layers.append(
+            area.encode(x=x, y=alt.Y("low:Q", title=y_title, scale=scale, axis=axis), y2="high:Q", color=colour)
+        )
+    line_mark = alt.Chart(_inline(rows)).mark_line(strokeWidth=2.5, point={"opacity": 0, "size": 60})
+    layers.append(line_mark.encode(x=x, y=y, order="i:Q", color=colour, strokeDash=dash, tooltip=tips))
+    if at is not None:
+        here = alt.Chart(_inline([{"x": 100 * float(at[0]), "y": 100 * float(at[1])}]))
+        dot = here.mark_point(filled=True, shape="diamond", size=170, color=VERMILION, opacity=1)
+        layers.append(dot.encode(x=x, y=y, tooltip=tips))
+    chart: Any = alt.layer(*layers)
+    return _finish(chart, description, height=340)
+
+
+def _thinned(points: Sequence[Sequence[float]], width: int) -> list[list[float]]:
+    """At most `MAX_POINTS` finite points, in per cent; a thousandth of one is less than a pixel."""
+    curve = np.asarray(points, dtype=np.float64).reshape(-1, width)
     curve = curve[np.isfinite(curve).all(axis=1)]
     if len(curve) > MAX_POINTS:
         curve = curve[np.unique(np.linspace(0, len(curve) - 1, MAX_POINTS).round().astype(int))]
-    rows = [{"i": i, "x": 100 * float(x), "y": 100 * float(y)} for i, (x, y) in enumerate(curve)]
-    scale, axis = alt.Scale(domain=[0, 100]), alt.Axis(tickCount=5)
-    tips = [
-        alt.Tooltip("x:Q", title=x_title, format=".1f"),
-        alt.Tooltip("y:Q", title=y_title, format=".1f"),
-    ]
-    line = (
-        alt.Chart(_inline(rows))
-        .mark_line(color=BLUE, strokeWidth=2.5, point={"opacity": 0, "size": 60})
-        .encode(
-            x=alt.X("x:Q", title=x_title, scale=scale, axis=axis),
-            y=alt.Y("y:Q", title=y_title, scale=scale, axis=axis),
-            order="i:Q",
-            tooltip=tips,
-        )
-    )
-    guess = (
-        alt.Chart(_inline([{"x": 0, "y": 0}, {"x": 100, "y": 100}]))
-        .mark_line(color=GREY, strokeDash=[4, 4], strokeWidth=1.5, aria=False)
-        .encode(x="x:Q", y="y:Q")
-    )
-    return _finish(alt.layer(guess, line), "Receiver operating characteristic; dashed: guessing.", height=340)
+    rounded: list[list[float]] = (100 * curve).round(3).tolist()
+    return rounded
 
 
 def _inline(rows: Sequence[Mapping[str, Any]]) -> Any:
@@ -296,7 +360,7 @@ def _per_cent_scale(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> A
     """From the worst value, or 50 (guessing) where that is lower, rounded down to tens, to 100."""
     import altair as alt
 
-    lowest = min((row[key] for row in rows for key in keys if row[key] is not None), default=50.0)
+    lowest = min((row[key] for row in rows for key in keys if row.get(key) is not None), default=50.0)
     return alt.Scale(domain=[10 * math.floor(min(50.0, lowest) / 10), 100])
 
 

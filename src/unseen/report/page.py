@@ -26,8 +26,11 @@ NOTHING = "–"
 MAX_RECORDS = 50
 MAX_ROWS = 200  # of the other tables
 MAX_TEXT = 240  # letters of one path or reason
-MAX_IMAGES = 700_000  # bytes of base64, so that the page stays under 2 MB
+MAX_IMAGES = 1_500_000  # bytes of base64, so that the page stays under 3 MB: the program of the charts has 0.9
 MAX_COLUMNS = 8  # detectors in the table of held-out classes
+MAX_SETS = 12  # unknown sets of a bench whose curves are drawn
+FALSE_RATES = (0.01, 0.05, 0.1, 0.2, 0.5)  # where the tables beside curves read them
+RECALLS = (0.5, 0.8, 0.9, 0.95, 0.99)
 
 # How a picture begins, so that its media type is never taken from the results.
 SIGNATURES = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"RIFF", "webp"), (b"GIF8", "gif"))
@@ -46,9 +49,17 @@ def render(results: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
     """Write one self-contained page: it asks nothing of any network, and half a page is never seen.
 
     Args:
-        results: ``title`` and ``answer`` (one sentence), and where there are any ``question``, ``audit``,
-            ``score``, ``calibration``, ``reproduce``. A section is drawn when its key is there; a number
-            that is missing or not finite is drawn as a dash. Fractions in, per cent on the page.
+        results: ``title`` and ``answer`` (one sentence), and where there are any ``question``, ``audit``, ``bench``,
+            ``score``, ``calibration``, ``reproduce``; `unseen.api.pages` composes them. A section is drawn when its key
+            is there; a number that is missing or not finite is drawn as a dash. Fractions in, per cent on the page.
+
+            ``audit`` and ``bench`` are what `Audit.to_dict` and `Bench.to_dict` give; ``promise`` and
+            ``does_not_promise`` may stand beside. ``score`` holds either ``threshold`` or, by class, ``thresholds``, a
+            list of numbers, and ``calibration`` then ``per_class``, as `OpenSetClassifier.info` gives it; where
+            ``discoveries`` decided, its level. ``score["thumbnails"]`` are records with ``image`` (base64 or bytes) and
+            perhaps ``kind``, the heading they stand under, and ``beside``, the nearest known input with ``path`` and
+            perhaps ``label``, ``similarity`` and ``image``. ``score["curves"]`` holds points ``roc`` and
+            ``precision_recall`` and, point by point, ``roc_band`` and ``precision_recall_band``.
         path: the file to write; its folder exists.
 
     Returns: the path written.
@@ -73,7 +84,7 @@ def thumbnail(rgb: NDArray[np.uint8], size: int = 96) -> str:
         rgb: ``(H, W, 3)``, uint8.
         size: the longer side in pixels.
 
-    Returns: base64 of a PNG (small pictures, each pixel a crisp square) or a WebP (shrunk ones).
+    Returns: base64 of a PNG (small pictures, each pixel a crisp square) or a WebP (the others).
     Raises: WrongUse, for another shape or type.
 
     >>> thumbnail(np.zeros((8, 8, 3), dtype=np.uint8))[:8]
@@ -87,12 +98,12 @@ def thumbnail(rgb: NDArray[np.uint8], size: int = 96) -> str:
     image = Image.fromarray(np.ascontiguousarray(rgb))
     longest = max(image.size)
     buffer = io.BytesIO()
-    if longest <= size:
+    if 2 * longest <= size:
         factor = size // longest
         enlarged = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
         enlarged.save(buffer, "PNG", optimize=True)
     else:
-        width, height = (max(1, round(side * size / longest)) for side in image.size)
+        width, height = (max(1, round(side * min(1, size / longest))) for side in image.size)
         image.resize((width, height), Image.Resampling.LANCZOS).save(buffer, "WEBP", quality=80)
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
@@ -113,7 +124,9 @@ def _page(results: Mapping[str, Any]) -> str:
     }
     specs: dict[str, charts.Spec] = {}
     audit = _audit(results["audit"], specs) if results.get("audit") else None
+    bench = _bench(results["bench"], specs) if results.get("bench") else None
     score = _score(results["score"], specs) if results.get("score") else None
+    skipped = [row for one in (audit, bench, score) if one for row in one.get("skipped") or []]
     bundle = _bundle() if specs else ""
     style = environment.loader.get_source(environment, "page.css")[0] if environment.loader else ""
     return environment.get_template("page.html").render(
@@ -121,8 +134,11 @@ def _page(results: Mapping[str, Any]) -> str:
         answer=results["answer"],
         question=results.get("question"),
         audit=audit,
+        bench=bench,
         score=score,
-        calibration=results.get("calibration"),
+        skipped=skipped[:MAX_ROWS],
+        total_skipped=len(skipped),
+        calibration=_calibration(results["calibration"]) if results.get("calibration") else None,
         reproduce=results.get("reproduce"),
         specs=specs,
         style=style,
@@ -184,9 +200,11 @@ def _held_out(
         *(other for other in dict.fromkeys([*names, *present]) if other in present and other != name),
     ]
     rows = sorted(rows, key=lambda row: _order(row["auroc"].get(name), missing=math.inf))
+    rows = [{**row, "interval": (row.get("auroc_interval") or {}).get(name)} for row in rows]
     strips = rows[: charts.MAX_CLASSES]
     points = [
         {"class": str(row["class"]), "detector": detector, "auroc": _hundred(row["auroc"][detector])}
+        | _ends(row["interval"] if detector == name else None)
         for row in strips
         for detector in order
         if _is_number(row["auroc"].get(detector))
@@ -201,8 +219,90 @@ def _held_out(
         "more": max(0, len(rows) - MAX_ROWS),
         "not_drawn": len(rows) - len(strips),
         "other_detectors": len(order) - len(columns),
+        "intervals": any(row["interval"] for row in rows),
         "total": len(rows),
     }
+
+
+def _bench(bench: Mapping[str, Any], specs: dict[str, charts.Spec]) -> dict[str, Any]:
+    """Groups of sets with their rows, strips and curves; everything named by numbers, as names may be anything."""
+    given = [*(bench.get("detectors") or []), *(bench.get("baselines") or [])]
+    rows = {row["name"]: row for row in given}
+    plain = list(dict.fromkeys(row["baseline"] for row in given if row.get("baseline")))
+    groups: list[dict[str, Any]] = []
+    for number, (kind, about) in enumerate((bench.get("groups") or {}).items()):
+        best, ties = about["best"], set(about.get("ties") or [])
+        order = sorted(rows, key=lambda name: -_order(rows[name]["means"][kind].get("auroc"), missing=-math.inf))
+        table = []
+        for name in order:
+            role = "recommended" if name == best else "as good" if name in ties else "other"
+            table.append({**rows[name], **rows[name]["means"][kind], "role": role, "label": str(name)})
+        drawn = [
+            {"label": row["label"], "role": row["role"], "auroc": _hundred(row["auroc"])}
+            | _ends(row.get("auroc_interval"))
+            for row in table
+            if _is_number(row.get("auroc"))
+        ]
+        if drawn:
+            specs[f"bench-{number}"] = charts.intervals(drawn)
+        sets = sorted(about["sets"], key=lambda name: _order(rows[best]["sets"][name].get("auroc"), missing=math.inf))
+        points: list[dict[str, Any]] = [
+            {"class": str(name), "detector": str(row), "auroc": _hundred(rows[row]["sets"][name]["auroc"])}
+            | _ends(rows[row]["sets"][name].get("auroc_interval") if row == best else None)
+            for name in sets[: charts.MAX_CLASSES]
+            for row in [best, *(other for other in order if other != best)]
+            if _is_number(rows[row]["sets"][name].get("auroc"))
+        ]
+        if points:
+            strips = [str(name) for name in sets[: charts.MAX_CLASSES]]
+            specs[f"bench-{number}-sets"] = charts.held_out(points, strips, str(best), "set")
+        listed = []
+        for at, name in enumerate(sets):
+            about_set = {**(bench["sets"].get(name) or {}), **rows[best]["sets"][name], "name": name}
+            about_set["plain"] = [
+                max(_order(row["sets"][name].get("auroc"), -math.inf) for row in given if row.get("baseline") == what)
+                for what in plain
+            ]
+            lines = (bench.get("curves") or {}).get(name) or []
+            if lines and sum(len(group["sets"]) for group in groups) + at < MAX_SETS:
+                about_set["curves"] = _bench_curves(lines, f"bench-{number}-{at}", about_set, specs)
+            listed.append(about_set)
+        groups.append({**about, "kind": kind, "number": number, "rows": table, "sets": listed, "plain": plain})
+    drawn_sets = sum(1 for group in groups for one in group["sets"] if "curves" in one)
+    total = sum(len(group["sets"]) for group in groups)
+    return {**bench, "groups": groups, "curves_left_out": total - drawn_sets if drawn_sets else 0}
+
+
+def _bench_curves(
+    lines: Sequence[Mapping[str, Any]], name: str, about: Mapping[str, Any], specs: dict[str, charts.Spec]
+) -> dict[str, Any]:
+    """Specs of the two curves of one set, and the readings beside them."""
+    roc = [{"name": one["name"], "points": _pairs(one["roc"], "fpr", "tpr")} for one in lines]
+    precision = [
+        {"name": one["name"], "points": _pairs(one["precision_recall"], "recall", "precision")} for one in lines
+    ]
+    specs[f"{name}-roc"] = charts.roc(roc, lines[0]["roc"].get("positive", "known"))
+    share = about.get("share_unknown")
+    specs[f"{name}-pr"] = charts.precision_recall(precision, share if _is_number(share) else None)
+    readings = [
+        {"name": one["name"], "roc": _readings(a["points"]), "precision_recall": _readings(b["points"], recall=True)}
+        for one, a, b in zip(lines, roc, precision, strict=True)
+    ]
+    return {"roc": f"{name}-roc", "precision_recall": f"{name}-pr", "readings": readings}
+
+
+def _pairs(curve: Mapping[str, Any], x: str, y: str) -> list[list[float]]:
+    return [list(point) for point in zip(curve[x], curve[y], strict=True)]
+
+
+def _ends(interval: Sequence[float | None] | None) -> dict[str, float | None]:
+    low, high = interval or (None, None)
+    return {"low": _hundred(low), "high": _hundred(high)}
+
+
+def _calibration(calibration: Mapping[str, Any]) -> dict[str, Any]:
+    rows = calibration.get("per_class") or []
+    return {**calibration, "per_class": rows[:MAX_ROWS], "more_classes": max(0, len(rows) - MAX_ROWS)}
 
 
 def _score(score: Mapping[str, Any], specs: dict[str, charts.Spec]) -> dict[str, Any]:
@@ -215,58 +315,90 @@ def _score(score: Mapping[str, Any], specs: dict[str, charts.Spec]) -> dict[str,
             _order(row.get("familiarity"), missing=math.inf),
         ),
     )
-    threshold = score.get("threshold")
-    threshold = float(threshold) if threshold is not None and _is_number(threshold) else None
-    bins, gathered = charts.histogram(score.get("distributions") or [], threshold)
+    thresholds = [float(t) for t in score.get("thresholds") or [score.get("threshold")] if _is_number(t)]
+    # Where the whole batch decides, no score parts the known from the unseen.
+    limits = (min(thresholds), max(thresholds)) if thresholds and score.get("discoveries") is None else None
+    bins, gathered = charts.histogram(score.get("distributions") or [], limits and limits[0])
     if bins:
-        specs["distributions"] = charts.distributions(bins, threshold)
+        specs["distributions"] = charts.distributions(bins, limits)
     curves = dict(score.get("curves") or {})
+    at = curves.get("at") or {}
     if curves.get("roc"):
         positive = curves.setdefault("positive", "known")
         if positive not in {"known", "unknown"}:
             raise WrongUse(f"curves: positive is 'known' or 'unknown', got {positive!r}")
-        specs["roc"] = charts.roc(curves["roc"], positive)
-        curves["table"] = _readings(curves["roc"])
-    pictures, left_out = _pictures(score.get("thumbnails") or [])
-    skipped = score.get("skipped") or []
+        line = {"points": curves["roc"], "band": curves.get("roc_band")}
+        specs["roc"] = charts.roc([line], positive, at.get("roc"))
+        curves["table"] = _readings(curves["roc"], curves.get("roc_band"))
+    if curves.get("precision_recall"):
+        line = {"points": curves["precision_recall"], "band": curves.get("precision_recall_band")}
+        share = curves.get("share_unknown")
+        specs["precision-recall"] = charts.precision_recall(
+            [line], share if _is_number(share) else None, at.get("precision_recall")
+        )
+        curves["precision_table"] = _readings(
+            curves["precision_recall"], curves.get("precision_recall_band"), recall=True
+        )
+    kinds, left_out = _pictures(score.get("thumbnails") or [])
     total, unseen = score.get("n"), score.get("unseen")
     return {
         **score,
         "known": total - unseen if total is not None and unseen is not None else None,
         "novel": novel,
         "more_records": max(0, (total or len(records)) - len(novel)),
+        "limits": limits,
         "bins": bins,
         "gathered": gathered,
         "curves": curves,
-        "pictures": pictures,
+        "pictures": kinds,
         "pictures_left_out": left_out,
-        "skipped": skipped[:MAX_ROWS],
-        "more_skipped": max(0, len(skipped) - MAX_ROWS),
-        "total_skipped": len(skipped),
+        "neighbours": any("nearest_known" in row for row in novel),
     }
 
 
-def _readings(roc: Sequence[Sequence[float]]) -> list[dict[str, float]]:
-    """The points of a curve where the true positive rate first reaches some levels: none is made up."""
-    points = sorted((float(y), float(x)) for x, y in roc)
-    readings = []
-    for level in (0.5, 0.8, 0.9, 0.95, 0.99):
-        found = next(((x, y) for y, x in points if y >= level), None)
-        if found:
-            readings.append({"level": level, "fpr": found[0], "tpr": found[1]})
-    return readings
+def _readings(
+    curve: Sequence[Sequence[float]], band: Sequence[Sequence[float]] | None = None, *, recall: bool = False
+) -> list[dict[str, Any]]:
+    """The points of a curve at some levels of its first coordinate: none is made up.
+
+    Args:
+        curve: ``[false positive rate, true positive rate]``: the last point at or below each level. With ``recall``
+            ``[recall, precision]``: the first point at or above it.
+        band: ``[level, low, high]``, read where it has the level itself.
+        recall: which of the two the curve is.
+
+    Returns: ``x`` and ``y`` of each point and, where the band has the level, ``low`` and ``high``.
+    """
+    points = [(float(x), float(y)) for x, y in curve if _is_number(x) and _is_number(y)]
+    reached = {round(float(x), 6): (float(low), float(high)) for x, low, high in band or []}
+    readings: dict[tuple[float, float], dict[str, Any]] = {}
+    for level in RECALLS if recall else FALSE_RATES:
+        if recall:
+            there = [point for point in points if point[0] >= level]
+            found = min(there, key=lambda point: (point[0], -point[1]), default=None)
+        else:
+            found = max((point for point in points if point[0] <= level), default=None)
+        if found is not None and found not in readings:
+            low, high = reached.get(level, (None, None))
+            readings[found] = {"x": found[0], "y": found[1], "low": low, "high": high}
+    return list(readings.values())
 
 
 def _pictures(rows: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], int]:
-    drawn: list[dict[str, Any]] = []
-    used = 0
+    """Pictures under their headings, as many as keep the page small, and how many did not find room."""
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    used = drawn = 0
     for row in rows:
+        beside = dict(row.get("beside") or {})
         source = _data_uri(row["image"], row.get("path"))
-        if used + len(source) > MAX_IMAGES:
+        if beside.get("image"):
+            beside["source"] = _data_uri(beside["image"], beside.get("path"))
+        used += len(source) + len(beside.get("source", ""))
+        if used > MAX_IMAGES:
             break
-        used += len(source)
-        drawn.append({**row, "source": source})
-    return drawn, len(rows) - len(drawn)
+        drawn += 1
+        kinds.setdefault(str(row.get("kind") or ""), []).append({**row, "source": source, "beside": beside})
+    return [{"kind": kind, "rows": shown} for kind, shown in kinds.items()], len(rows) - drawn
 
 
 def _data_uri(image: str | bytes, path: object) -> str:

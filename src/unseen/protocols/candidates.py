@@ -1,0 +1,117 @@
+"""Which pipelines a protocol tries: detectors as they are, or behind a head where they need one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from unseen.detectors.base import Detector, Pipeline
+from unseen.errors import WrongUse
+from unseen.heads.base import Head
+from unseen.parts import Step
+from unseen.registry import create, names
+from unseen.signals import Support
+
+HEADS = ("own", "ridge", "prototypes")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A pipeline that a protocol tries: an expression that ends in a detector, behind a head where it needs one."""
+
+    expression: str
+    head: str | None = None
+
+    @property
+    def name(self) -> str:
+        """As one expression."""
+        return f"{self.head} >> {self.expression}" if self.head else self.expression
+
+    def build(self, setting: Mapping[str, Any]) -> Detector:
+        """A fresh, unfitted pipeline with this setting of the detector."""
+        whole: Detector = create(self.expression)
+        if setting:
+            whole = whole.with_arguments(**setting)
+        return create(self.head) >> whole if self.head else whole
+
+    def settings(self) -> list[dict[str, Any]]:
+        """What the expression says first, then every other point of the detector's short grid.
+
+        An argument that the expression gives is not varied.
+        """
+        part: Detector = create(self.expression)
+        given = part.arguments()
+        usual = (part.detector if isinstance(part, Pipeline) else part).defaults()
+        grid = {name: values for name, values in part.grid.items() if given[name] == usual[name]}
+        points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+        return [{}, *(p for p in points if p and any(given[k] != v for k, v in p.items()))]
+
+
+def candidates(
+    support: Support, wanted: Sequence[str] | None = None, *, refit: bool = False
+) -> tuple[list[Candidate], dict[str, str]]:
+    """Pipelines to try, and why the others are not.
+
+    What reads logits alone is cheap and tried behind every head; what needs a linear layer besides features, behind the
+    first that applies. A step that rewrites features is tried as its papers do, with the energy. Logits that came with
+    the inputs are read as they are, unless a head must be fitted anew.
+
+    Args:
+        support: known inputs, whose signals, labels and head decide what can be tried.
+        wanted: registered names or expressions; all detectors and steps by default.
+        refit: whether classes will be left out, so that only a head that is fitted without them may make logits.
+
+    Returns:
+        Candidates in the order of the names, and name -> reason of those that cannot be tried.
+
+    Raises:
+        WrongUse: for an unknown name, or a step by itself that needs a detector behind it.
+
+    >>> support = Support.of([[0.0], [1.0], [2.0]])
+    >>> tried, reasons = candidates(support, ["knn", "msp"])
+    >>> [candidate.name for candidate in tried], reasons["msp"]
+    (['knn'], 'reads logits, and a head that makes them needs labels of two classes or more')
+    """
+    known = set(support.head.classes or ()) if support.head is not None else set()
+    told_apart = support.labels is not None and len(np.unique(support.labels)) > 1
+    heads = [head for head in HEADS if head != "own" or set(support.classes) <= known] if told_apart else []
+    there = set(support.signals.names)
+    given = "logits" in there and not refit
+    tried: list[Candidate] = []
+    not_tried: dict[str, str] = {}
+    for text in wanted or names("detectors"):
+        part = create(text)
+        expression = text
+        if isinstance(part, Step):
+            if "features" not in part.writes:
+                if wanted:
+                    raise WrongUse(f"{text} is a step: put a detector behind it, such as ridge >> {text} >> msp")
+                continue
+            expression = f"{text} >> energy"
+            part = create(expression)
+        reads = part.reads()
+        brings_head = isinstance(part, Pipeline) and any(isinstance(step, Head) for step in part.given[0])
+        needs_head = not brings_head and (reads == {"logits"} or "linear_head" in part.traits)
+        if reads == {"logits"} and "features" not in there and not given:
+            why = "no head can be refitted for a held-out class" if refit else "no head can make them"
+            not_tried[text] = f"reads logits, and without features {why}"
+        elif reads != {"logits"} and not reads <= there:
+            not_tried[text] = f"reads {', '.join(sorted(reads))}, the encoding has {', '.join(support.signals.names)}"
+        elif not needs_head:
+            tried.append(Candidate(expression))
+        elif reads == {"logits"}:
+            behind = heads if "features" in there else []
+            tried.extend([*([Candidate(expression)] if given else []), *(Candidate(expression, h) for h in behind)])
+            if not given and not behind:
+                not_tried[text] = "reads logits, and a head that makes them needs labels of two classes or more"
+        elif given or (not heads and support.head is not None):
+            tried.append(Candidate(expression))
+        elif heads:
+            tried.append(Candidate(expression, heads[0]))
+        else:
+            not_tried[text] = "needs a linear layer, and fitting one needs labels of two classes or more"
+    return tried, not_tried
