@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
 
-from unseen.errors import NoRoom, UnseenError
+from unseen.errors import NoRoom, UnseenError, one_line
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def main() -> None:
     """Run the command line and end with the documented exit code."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal has no letters for
     try:
         from unseen.cli import app
 
         code = app(prog_name="unseen", standalone_mode=False)
+        sys.stdout.flush()  # so that a full disk is found here, and not by the interpreter as it ends
     except UnseenError as error:
         _end(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -42,15 +46,20 @@ def main() -> None:
 
 
 def _end(message: str, code: int) -> None:
-    print(f"unseen: {message}", file=sys.stderr)
+    try:
+        print(f"unseen: {one_line(message)}", file=sys.stderr, flush=True)
+    except OSError:  # standard error is a file on the disk that is full: the exit code must tell
+        os._exit(code)
     sys.exit(code)
 
 
 def _no_memory(error: Exception) -> bool:
     # torch has an exception of its own on a GPU only; on the CPU it is a RuntimeError that says so.
     text = str(error).lower()
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+    return (
+        isinstance(error, MemoryError)
+        or getattr(error, "errno", None) == errno.ENOMEM
+        or (isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text))
     )
 
 

@@ -4,11 +4,28 @@ The command line prints the message without a traceback and ends with ``exit_cod
 anything that is not an ``UnseenError`` is our bug (exit code 1).
 """
 
+import re
+
+# Line breaks, what a terminal obeys, and what turns the direction of writing around; spaces and joiners are letters.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+def one_line(text: str) -> str:
+    r"""The text with controls spelled out, as names of files and classes may hold any.
+
+    >>> one_line("two\nlines")
+    'two\\nlines'
+    """
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
 
 class UnseenError(Exception):
     """Base of every error that a user can mend."""
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class WrongUse(UnseenError, ValueError):

@@ -26,7 +26,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         BadInput: when the folder cannot be written, or ``path`` is a folder.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    # The beginning of the name only: with its ends it must not be longer than a name may be.
+    whole = fingerprint(target.name.encode(errors="surrogatepass"))[:8]
+    temporary = target.with_name(f".{target.name[:32]}.{whole}.{os.getpid()}.part")
     try:
         if target.exists() and not target.is_file() and not target.is_dir():  # /dev/null, a pipe: never renamed over
             with target.open("wb") as file:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unseen.errors import BadInput
+from unseen.errors import BadInput, one_line
 
 _INTEGER = re.compile(r"[0-9]+", re.ASCII)
 _NEGATIVE = re.compile(r"-[0-9]+", re.ASCII)
@@ -76,19 +76,19 @@ def _negative(label: str, where: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""The text with what is no Unicode letter (bytes of a file name, lone surrogates) spelled out.
+    r"""The text on one line: controls, and what is no Unicode (bytes of a file name, lone surrogates), spelled out.
 
-    >>> printable("caf\udce9")
-    'caf\\xe9'
+    >>> printable("caf\udce9"), printable("two\nlines")
+    ('caf\\xe9', 'two\\nlines')
     """
     try:
         text.encode()
     except UnicodeEncodeError:
         try:
-            return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+            text = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
         except UnicodeEncodeError:
-            return text.encode(errors="backslashreplace").decode()
-    return text
+            text = text.encode(errors="backslashreplace").decode()
+    return one_line(text)
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:

@@ -1,6 +1,6 @@
 """Folders, manifests and arrays as rows with labels and groups; duplicates, splits, preprocessing."""
 
-from unseen.data.duplicates import Duplicates, duplicates, merge_groups
+from unseen.data.duplicates import Duplicates, duplicates, merge_groups, near_duplicates, thumbnail
 from unseen.data.images import Unreadable, read_image
 from unseen.data.inputs import FeatureArray, ImageArray, ImageFiles, Inputs, Progress
 from unseen.data.listing import open_inputs
@@ -18,7 +18,9 @@ __all__ = [
     "Unreadable",
     "duplicates",
     "merge_groups",
+    "near_duplicates",
     "open_inputs",
     "read_image",
     "split",
+    "thumbnail",
 ]

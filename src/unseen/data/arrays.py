@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import struct
+import sys
+import warnings
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 import safetensors
 from numpy.typing import NDArray
 
 from unseen.data.inputs import COLUMNS, FeatureArray, ImageArray, NumberedKeys
-from unseen.errors import BadInput
+from unseen.errors import BadInput, NoRoom
 from unseen.naming import check_label, did_you_mean, encode_groups, encode_labels, listed, printable
 
 SUFFIXES = frozenset({".npy", ".npz", ".safetensors"})
@@ -25,6 +27,12 @@ SUFFIXES = frozenset({".npy", ".npz", ".safetensors"})
 _FACTS = ("labels", "classes", "groups", "keys")  # what may stand beside the columns
 _KNOWN = (*COLUMNS, "images", *_FACTS)
 _WANTED = f"{', '.join(COLUMNS)} or images; labels, classes, groups, keys beside them"
+_HEADER = 100_000_000  # bytes: the longest header that safetensors reads
+# A compressed array is unpacked into memory. Below a gigabyte anything may be; beyond it only what shrank no more than
+# features and images do, so that a small file cannot fill the memory.
+_UNPACKED = 1 << 30  # bytes
+_SHRUNK = 100  # times
+_PIECE = 1 << 20  # bytes unpacked at a time
 # bfloat16 is missing on purpose: numpy has no such type, so it is widened below.
 _DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
@@ -36,7 +44,9 @@ def read_array_file(path: Path) -> FeatureArray | ImageArray:
     """Rows of an array file, memory-mapped where the file allows it (not inside a compressed .npz).
 
     Raises:
-        BadInput: truncated, pickled, of a wrong shape or type, or without an array that is known by name.
+        BadInput: truncated, pickled, of a wrong shape or type, without an array that is known by name, or a compressed
+            array of more than 1 GiB that is more than 100 times smaller in the file.
+        NoRoom: when there is no memory to map it.
     """
     suffix = path.suffix.lower()
     try:
@@ -47,8 +57,10 @@ def read_array_file(path: Path) -> FeatureArray | ImageArray:
         else:
             found = _read_safetensors(path)
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise NoRoom(f"{path}: out of memory; close other programs, or give fewer rows") from error
         raise BadInput(f"{path}: {(error.strerror or str(error)).lower()}") from error
-    return from_arrays(found, name=path.name, source=str(path))
+    return from_arrays(found, name=printable(path.name), source=printable(str(path)))
 
 
 def from_arrays(found: Mapping[str, Any], *, name: str = "array", source: str = "array") -> FeatureArray | ImageArray:
@@ -118,7 +130,10 @@ def from_arrays(found: Mapping[str, Any], *, name: str = "array", source: str = 
 
 
 def _array(value: Any, name: str, source: str) -> NDArray[Any]:
-    array: NDArray[Any] = value if isinstance(value, np.ndarray) else np.asarray(value)
+    try:
+        array: NDArray[Any] = np.asarray(value)
+    except Exception as error:  # rows of different length, a tensor that numpy has no type for
+        raise BadInput(f"{source}: {name} is not an array: {_one_line(error)}") from error
     if array.dtype.kind == "O" and all(isinstance(one, str) for one in array.flat):
         return array.astype(np.str_)
     if array.dtype.kind == "O" or array.dtype.names:
@@ -130,8 +145,8 @@ def _column(array: NDArray[Any], name: str, source: str) -> NDArray[Any]:
     if array.ndim != COLUMNS[name] or 0 in array.shape[1:]:
         axes = {2: "(N, D)", 3: "(N, P, D)"}[COLUMNS[name]]
         raise BadInput(f"{source}: {name} has shape {array.shape}, expected {axes}")
-    if array.dtype.kind not in "fiu":
-        raise BadInput(f"{source}: {name} is of type {array.dtype}, expected real numbers")
+    if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:  # torch has no longer numbers
+        raise BadInput(f"{source}: {name} is of type {array.dtype}, expected real numbers of at most 64 bits")
     return array
 
 
@@ -155,6 +170,11 @@ def _fact(value: Any, name: str, source: str) -> NDArray[Any]:
             array = np.char.decode(array, "utf-8")
         except UnicodeDecodeError as error:
             raise BadInput(f"{source}: {name} are bytes that are not UTF-8") from error
+    if array.dtype.kind == "U" and array.size and array.dtype.itemsize:
+        # A damaged file may hold any number for a letter, at which Python gives up with a SystemError.
+        letters = np.ascontiguousarray(array).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+        if letters.max() > sys.maxunicode:
+            raise BadInput(f"{source}: {name} hold text that is not Unicode")
     if array.dtype.kind not in "iuU":
         raise BadInput(f"{source}: {name} are of type {array.dtype}, expected integers or strings")
     return array
@@ -215,29 +235,60 @@ def _map_npy(path: Path) -> NDArray[Any]:
         return _map_stream(file, path, size, str(path))
 
 
-def _map_stream(file: BinaryIO, path: Path, end: int, where: str) -> NDArray[Any]:
+def _map_stream(file: IO[bytes], path: Path, end: int, where: str) -> NDArray[Any]:
     """Map the .npy stream that begins where ``file`` stands and may go on to byte ``end``."""
     begin = file.tell()
+    shape, fortran, dtype = _npy_header(file, where)
+    needed = file.tell() + prod(shape) * dtype.itemsize
+    if needed > end:
+        raise BadInput(f"{where}: truncated after {end - begin:,} of {needed - begin:,} bytes")
+    return _map(path, dtype, shape, file.tell(), fortran=fortran)
+
+
+def _npy_header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether in Fortran's order, and type of the .npy stream that begins where ``file`` stands."""
     try:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-        elif version == (2, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
-        else:
-            raise BadInput(f"{where}: .npy format {version[0]}.{version[1]} is for records, not for numbers")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # numpy remarks on headers that Python 2 wrote
+            version = np.lib.format.read_magic(file)
+            if version == (1, 0):
+                shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+            elif version == (2, 0):
+                shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+            else:
+                raise BadInput(f"{where}: .npy format {version[0]}.{version[1]} is for records, not for numbers")
     except BadInput:
         raise
     except Exception as error:  # the header is Python text: its reader raises much besides ValueError
         raise BadInput(f"{where}: not an .npy array") from error
     if dtype.hasobject or dtype.names:
         raise BadInput(f"{where}: holds Python objects (pickle), which are never loaded: save plain arrays")
-    if any(length < 0 for length in shape):
-        raise BadInput(f"{where}: not an .npy array: shape {shape}")
-    needed = file.tell() + prod(shape) * dtype.itemsize
-    if needed > end:
-        raise BadInput(f"{where}: truncated after {end - begin:,} of {needed - begin:,} bytes")
-    return _map(path, dtype, shape, file.tell(), fortran=fortran)
+    if any(length < 0 for length in shape) or dtype.subdtype or dtype.itemsize == 0:
+        raise BadInput(f"{where}: not an .npy array: shape {shape}, type {dtype}")
+    return shape, fortran, dtype
+
+
+def _unpack(member: IO[bytes], size: int, packed: int, where: str) -> NDArray[Any]:
+    """The array of a compressed member of ``packed`` bytes that claims to be an .npy stream of ``size``."""
+    if size > _UNPACKED and size > _SHRUNK * packed:
+        raise BadInput(
+            f"{where}: {size:,} bytes packed into {packed:,}, which is more than {_SHRUNK} times smaller: "
+            "if you trust the file, save it again with np.savez"
+        )
+    shape, fortran, dtype = _npy_header(member, where)
+    begin, rest = member.tell(), prod(shape) * dtype.itemsize
+    if begin + rest > size:
+        raise BadInput(f"{where}: truncated after {size:,} of {begin + rest:,} bytes")
+    whole = np.empty(prod(shape), dtype)
+    into, at = whole.view(np.uint8), 0
+    while at < rest:  # in pieces, so that nothing is held twice
+        piece = member.read(min(_PIECE, rest - at))
+        if not piece:
+            raise BadInput(f"{where}: truncated after {begin + at:,} of {begin + rest:,} bytes")
+        into[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
+        at += len(piece)
+    member.read(1)  # only at its end is the checksum compared
+    return whole.reshape(shape, order="F" if fortran else "C")
 
 
 def _map(
@@ -256,6 +307,8 @@ def _read_npz(path: Path) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive, path.open("rb") as file:
             for info in archive.infolist():
                 name = info.filename.removesuffix(".npy")
+                if name in found:
+                    raise BadInput(f"{path}: holds {printable(name)} twice")
                 if name not in _KNOWN:
                     found[name] = None
                 elif info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1:
@@ -267,21 +320,18 @@ def _read_npz(path: Path) -> dict[str, Any]:
                     found[name] = _map_stream(file, path, begin + info.file_size, f"{path} [{name}]")
                 else:
                     with archive.open(info) as member:
-                        found[name] = np.lib.format.read_array(member, allow_pickle=False)
-    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError) as error:
-        raise BadInput(f"{path}: damaged .npz file: {error}") from error
-    except ValueError as error:
-        if isinstance(error, BadInput):
-            raise
-        pickled = "pickle" in str(error)
-        raise BadInput(
-            f"{path}: holds Python objects (pickle), which are never loaded: save plain arrays"
-            if pickled
-            else f"{path}: damaged .npz file: {error}"
-        ) from error
-    except (RuntimeError, NotImplementedError, SyntaxError) as error:  # a password, an unknown compression
-        raise BadInput(f"{path}: cannot be read: {error}") from error
+                        found[name] = _unpack(member, info.file_size, info.compress_size, f"{path} [{name}]")
+    except (BadInput, OSError, MemoryError):
+        raise
+    except RuntimeError as error:  # a password, an unknown compression
+        raise BadInput(f"{path}: cannot be read: {_one_line(error)}") from error
+    except Exception as error:  # zipfile and its decoders raise much: zlib.error, LZMAError, EOFError, struct.error
+        raise BadInput(f"{path}: damaged .npz file: {_one_line(error)}") from error
     return found
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
@@ -290,7 +340,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         raise BadInput(f"{path}: empty file")
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        header = file.read(length) if length <= size - 8 else b""
+        header = file.read(length) if length <= min(size - 8, _HEADER) else b""
     try:
         # Their reader checks offsets, overlaps and length; the arrays are then mapped, not copied.
         with safetensors.safe_open(path, framework="numpy") as checked:
@@ -300,7 +350,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         stop = _declared_end(header, length)
         if stop > size:
             raise BadInput(f"{path}: truncated after {size:,} of {stop:,} bytes") from error
-        raise BadInput(f"{path}: not a safetensors file: {error}") from error
+        raise BadInput(f"{path}: not a safetensors file: {_one_line(error)}") from error
     found: dict[str, Any] = {}
     for name, entry in entries.items():
         if name == "__metadata__":

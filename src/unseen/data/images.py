@@ -151,8 +151,11 @@ def _too_many_pixels(size: tuple[int, int] | None = None) -> str:
 
 
 def _reason(error: Exception, file: BufferedReader, size: int) -> str:
-    file.seek(0)
-    head = file.read(16)
+    try:
+        file.seek(0)
+        head = file.read(16)
+    except OSError as again:  # the disk, not the picture
+        return f"cannot be read: {(again.strerror or str(again)).lower()}"
     declared = 0
     if head[:2] == b"BM":
         declared = int.from_bytes(head[2:6], "little")

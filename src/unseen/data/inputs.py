@@ -186,6 +186,18 @@ class ImageFiles(Inputs):
         """Where the file of row ``i`` should lie."""
         return Path(self._paths[self._rows[i]])
 
+    def size(self, i: int) -> int:
+        """Bytes of file ``i``; its pixels are not looked at.
+
+        Raises:
+            Unreadable: as `read`, where there is no such file.
+        """
+        try:
+            with open_regular(self._paths[self._rows[i]]) as (_, size):
+                return size
+        except Unreadable as error:
+            raise Unreadable(error.reason, self.keys[i]) from error
+
     def read(self, i: int) -> NDArray[np.uint8]:
         """Pixels of file ``i``, see ``read_image``."""
         try:

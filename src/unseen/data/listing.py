@@ -93,7 +93,7 @@ def _open(source: Any, label_column: str | None, path_column: str, group_column:
     if suffix in arrays.SUFFIXES:
         return arrays.read_array_file(path)
     if suffix in images.SUFFIXES:
-        return ImageFiles((printable(path.name),), (str(path),), source=str(path))
+        return ImageFiles((printable(path.name),), (str(path),), source=printable(str(path)))
     raise BadInput(
         f'{path}: files that end in "{suffix}" are not read; expected a folder of images, an image, '
         "a manifest (.csv, .tsv, .jsonl) or arrays (.npy, .npz, .safetensors)"
@@ -133,7 +133,7 @@ def _list_folder(root: Path, *, labelled: bool) -> ImageFiles:
     if len(set(keys)) != len(keys):
         twice = next(one for one, two in pairwise(keys) if one == two)
         raise BadInput(f"{root}: two files are called {twice} once their names are made printable")
-    listing: dict[str, Any] = {"source": str(root)}
+    listing: dict[str, Any] = {"source": printable(str(root))}
     nested = [key for key in keys if "/" in key]
     if labelled and nested:
         if len(nested) < len(keys):
@@ -193,15 +193,15 @@ class _Walk:
 
     def _meet(self, entry: os.DirEntry[str], relative: str, waiting: list[str]) -> None:
         try:
-            folder, usable = entry.is_dir(), entry.is_file() or entry.is_symlink()
-        except OSError:  # a link that leads to itself; like a link to nothing it is named when it is read
-            folder, usable = False, True
+            folder = entry.is_dir()
+        except OSError:  # a link that leads to itself; like a link to nothing, or a pipe, it is named when it is read
+            folder = False
         if folder:
             (self._links if entry.is_symlink() else waiting).append(relative)
             if "/" not in relative:
                 self.folders.append(relative)
             return
-        if usable and os.path.splitext(entry.name)[1].lower() in images.SUFFIXES:  # noqa: PTH122
+        if os.path.splitext(entry.name)[1].lower() in images.SUFFIXES:  # noqa: PTH122
             self.images.append(relative)
         else:
             self.others.append(relative)

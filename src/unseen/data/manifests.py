@@ -88,7 +88,7 @@ def read_manifest(path: Path, *, label_column: str | None, path_column: str, gro
     return ImageFiles(
         tuple(keys),
         [os.path.join(folder, one) for one in paths],  # noqa: PTH118 - Path is slow
-        source=str(path),
+        source=printable(str(path)),
         classes=classes,
         labels=labels,
         groups=groups,

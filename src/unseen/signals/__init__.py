@@ -1,9 +1,13 @@
 """What is said about inputs: signals, the support made of them, requests, and the store on disk."""
 
+from unseen.signals.joined import joined as joined
 from unseen.signals.requests import LayerStatistics as LayerStatistics
 from unseen.signals.requests import Perturbed as Perturbed
 from unseen.signals.requests import Request as Request
 from unseen.signals.requests import key_of as key_of
+from unseen.signals.shelves import Shelf as Shelf
+from unseen.signals.shelves import clear as clear
+from unseen.signals.shelves import shelves as shelves
 from unseen.signals.signals import BATCH as BATCH
 from unseen.signals.signals import Column as Column
 from unseen.signals.signals import Signals as Signals

@@ -166,8 +166,9 @@ class Signals:
         if isinstance(column, Tensor):
             part = column[rows if isinstance(rows, slice) else torch.from_numpy(rows).to(column.device)]
         else:
-            # A copy, as a read-only memory map must not reach torch, which may write to it.
-            part = torch.from_numpy(np.array(column[rows]))
+            # A copy, as a read-only memory map must not reach torch, which may write to it, nor another byte order.
+            piece = np.array(column[rows])
+            part = torch.from_numpy(piece.astype(piece.dtype.newbyteorder("="), copy=False))
         part = part if part.dtype == torch.float64 else part.float()
         _check_finite(name, part, start if self._rows is None else self._rows[start:stop])
         return part

@@ -4,23 +4,28 @@ A shard is a fixed number of consecutive rows. It is named by what its rows cont
 and a listing that grew at its end find what is already there; rows put in earlier move those after them into other
 shards, which are made again. Each signal is one
 ``.npy`` file and a small JSON beside it, written after it: a shard without its JSON is made again.
+The time of a shard's folder says when it was last used; that of its files, when they were written.
 """
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import fcntl
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from unseen.errors import BadInput
 from unseen.files import fingerprint, replacing, write_json
 
-FORMAT = 1
+FORMAT = 2  # 1 had no thumbnails
 
 
 class Stored:
@@ -46,10 +51,27 @@ class Stored:
     def __getitem__(self, rows: Any) -> np.ndarray:
         try:
             return np.array(self._map()[rows])
-        except (FileNotFoundError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise BadInput(
                 f"{self._path}: went away or changed while it was being read; run the same command again"
             ) from error
+
+
+class Rows(Protocol):
+    """Rows of one signal, wherever they lie: ``(N, ...)``."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(N, ...)``."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of every row."""
+        ...
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, rows: Any, /) -> Any: ...
 
 
 class Shards:
@@ -60,10 +82,10 @@ class Shards:
     ((3, 3), [0.0, 1.0], [1.0, 0.0])
     """
 
-    def __init__(self, parts: Sequence[np.ndarray | Stored]) -> None:
+    def __init__(self, parts: Sequence[Rows]) -> None:
         self._parts = list(parts)
         self._starts = np.cumsum([0, *(len(part) for part in parts)])
-        self.dtype = parts[0].dtype
+        self.dtype = np.result_type(*{part.dtype for part in parts})
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -110,7 +132,7 @@ class Store:
     def __init__(self, folder: Path, encoder: str) -> None:
         if folder.exists() and not folder.is_dir():
             raise BadInput(f"{folder}: the cache must be a folder")
-        self.folder = folder / fingerprint(str(FORMAT), encoder)[:16]
+        self.folder = folder / folder_name(FORMAT, encoder)
         self.encoder = encoder
 
     def shard(self, digests: Sequence[bytes]) -> Path:
@@ -127,12 +149,38 @@ class Store:
             about = json.loads(marker.read_bytes())
             if about["format"] != FORMAT or about["rows"] != rows or about["sha256"] != _sha256(array):
                 return None
-            return Stored(array), {int(row): str(reason) for row, reason in about["unreadable"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            unreadable = {int(row): str(reason) for row, reason in about["unreadable"].items()}
+            held = Stored(array)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return None
+        with contextlib.suppress(OSError):  # a store that may only be read
+            os.utime(shard)
+        return (held, unreadable) if len(held) == rows and all(0 <= row < rows for row in unreadable) else None
+
+    def thumbnails(self, shard: Path, signal: str, rows: int) -> np.ndarray | None:
+        """What was written with a shard to tell near-duplicates, uint8 ``(N, 64)``; None where there is nothing."""
+        try:
+            text = json.loads(self._paths(shard, signal)[1].read_bytes())["thumbnails"]
+            return np.frombuffer(base64.b64decode(text, validate=True), np.uint8).reshape(rows, -1)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
-    def write(self, shard: Path, signal: str, values: np.ndarray, unreadable: Mapping[int, str]) -> None:
+    def write(
+        self,
+        shard: Path,
+        signal: str,
+        values: np.ndarray,
+        unreadable: Mapping[int, str],
+        thumbnails: np.ndarray | None = None,
+    ) -> None:
         """Write a shard, then its JSON.
+
+        Args:
+            shard: its folder.
+            signal: its name there.
+            values: ``(N, ...)``.
+            unreadable: row -> reason of those that could not be read.
+            thumbnails: uint8 ``(N, 64)`` of the images, where there are any.
 
         Raises:
             NoRoom: when the disk is full; what is finished stays.
@@ -144,25 +192,58 @@ class Store:
         plain = np.ascontiguousarray(values)
         np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(plain))
         digest = hashlib.sha256()  # of what was meant, so that a bad write is noticed when it is read
-        with replacing(array) as file:
-            for part in (header.getbuffer(), plain.reshape(-1).view(np.uint8).data):
-                digest.update(part)
-                file.write(part)
-        write_json(
-            marker,
-            {
-                "format": FORMAT,
-                "encoder": self.encoder,
-                "signal": signal,
-                "rows": len(values),
-                "sha256": digest.hexdigest(),
-                "unreadable": {str(row): reason for row, reason in unreadable.items()},
-            },
-        )
+        with contextlib.suppress(OSError):  # what is wrong with it is said where the file is opened
+            self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder):  # from the array to its JSON, so that nobody clears half a shard
+            with replacing(array) as file:
+                for part in (header.getbuffer(), plain.reshape(-1).view(np.uint8).data):
+                    digest.update(part)
+                    file.write(part)
+            write_json(
+                marker,
+                {
+                    "format": FORMAT,
+                    "encoder": self.encoder,
+                    "signal": signal,
+                    "rows": len(values),
+                    "sha256": digest.hexdigest(),
+                    "unreadable": {str(row): reason for row, reason in unreadable.items()},
+                    "thumbnails": None if thumbnails is None else base64.b64encode(thumbnails.tobytes()).decode(),
+                },
+            )
 
     def _paths(self, shard: Path, signal: str) -> tuple[Path, Path]:
-        name = signal if signal.isidentifier() else fingerprint(signal)[:16]
+        name = file_name(signal)
         return shard / f"{name}.npy", shard / f"{name}.json"
+
+
+def folder_name(version: int, encoder: str) -> str:
+    """The name of an encoder's folder."""
+    return fingerprint(str(version), encoder)[:16]
+
+
+def file_name(signal: str) -> str:
+    """What the files of a signal are called, without their endings."""
+    return signal if signal.isidentifier() else fingerprint(signal)[:16]
+
+
+@contextlib.contextmanager
+def locked(folder: Path, *, alone: bool = False) -> Iterator[None]:
+    """Work in an encoder's folder while nobody clears it or, ``alone``, while nobody writes to it.
+
+    Ends with the process that holds it. Where a file system has no locks, the work goes on without one.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _sha256(path: Path) -> str:

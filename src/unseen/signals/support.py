@@ -230,11 +230,17 @@ def coded(labels: Any) -> dict[str, Any]:
     >>> coded(["cat", "dog", "cat"])
     {'labels': array([0, 1, 0]), 'classes': ('cat', 'dog')}
     """
-    values = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    try:
+        values = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+        if values.dtype.kind in "US" and not isinstance(labels, np.ndarray):
+            values = np.asarray(labels, dtype=object)  # as they are: numpy writes a missing one among names as "nan"
+    except (TypeError, ValueError, OverflowError) as error:
+        raise BadInput(f"labels must be one a row: {' '.join(str(error).split())}") from error
     if values.ndim != 1:
         raise BadInput(f"labels must be one a row, got an array of shape {values.shape}")
     if values.dtype.kind == "f":
-        bad = np.flatnonzero(~(np.isfinite(values) & (values == np.floor(values))))
+        values = values.astype(np.float64)
+        bad = np.flatnonzero(~((abs(values) < 2.0**63) & (values == np.floor(values))))
         if len(bad):
             raise BadInput(f"label of row {bad[0]} is {values[bad[0]]}: labels are names or integers from 0")
         values = values.astype(np.int64)
@@ -242,12 +248,27 @@ def coded(labels: Any) -> dict[str, Any]:
         if len(values) and values.min() < 0:
             row = int(values.argmin())
             raise BadInput(f"label of row {row} is {values[row]}: labels are names or integers from 0")
-        names, codes = np.unique(values.astype(np.int64), return_inverse=True)
+        names, codes = np.unique(values.astype(np.int64) if values.dtype.kind == "b" else values, return_inverse=True)
         return {"labels": codes.astype(np.int64), "classes": tuple(str(name) for name in names)}
     texts: list[str] = []
     for row, value in enumerate(values.tolist()):
-        if value is None or value == "":
+        text = _text(value, row)
+        if not text:
             raise BadInput(f"label of row {row} is missing: labels are names or integers from 0")
-        texts.append(check_label(str(value), f"row {row}"))
+        texts.append(text)
     classes, text_codes = encode_labels(texts)
     return {"labels": text_codes, "classes": classes}
+
+
+def _text(label: Any, row: int) -> str:
+    """A label that stands among others of any kind; empty where it is missing."""
+    if label is None or (isinstance(label, float) and label != label):  # noqa: PLR0124 - that is what not-a-number is
+        return ""
+    if isinstance(label, bytes):
+        label = label.decode(errors="backslashreplace")
+    try:
+        return check_label(str(label), f"row {row}")
+    except ValueError as error:
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput(f"label of row {row} is too long a number") from error
