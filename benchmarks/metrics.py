@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from timing import agreement, environment, paired, write  # isort: skip  # before NumPy: one thread
@@ -24,6 +24,7 @@ from unseen.metrics import evaluate
 from unseen.optional import require
 
 Numbers = dict[str, float]
+Opponent = tuple[str, Callable[[], Numbers], Callable[[], Numbers]]
 TOLERANCE = 1e-12
 
 
@@ -59,38 +60,56 @@ def ours_as_pytorch_ood(known: np.ndarray, unknown: np.ndarray) -> Numbers:
     }
 
 
-def pytorch_ood() -> Callable[[np.ndarray, np.ndarray], Numbers] | None:
-    """Its ``OODMetrics``, which also computes AUTC; None where it is not installed."""
+def pytorch_ood() -> Any:
+    """Its package of metrics; None where it is not installed."""
     try:
         require("torchvision", "timm")  # it imports torchvision, which may not match this build of torch
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            import torch
-            from pytorch_ood.metrics import OODMetrics
+            from pytorch_ood import metrics
     except (ImportError, MissingExtra) as missing:
         print(f"pytorch-ood is left out: {missing}", file=sys.stderr)
         return None
+    return metrics
 
-    def theirs(known: np.ndarray, unknown: np.ndarray) -> Numbers:
-        metrics = OODMetrics()
-        labels = torch.cat((torch.zeros(known.size), -torch.ones(unknown.size)))
-        metrics.update(torch.from_numpy(-np.concatenate((known, unknown))), labels)
+
+def opponents(known: np.ndarray, unknown: np.ndarray, correct: np.ndarray, theirs: Any) -> Iterator[Opponent]:
+    """Who computes the same numbers: name, our call, theirs."""
+    yield "scikit-learn", lambda: ours(known, unknown), lambda: scikit_learn(known, unknown)
+    if theirs is None:
+        return
+    import torch
+
+    scores = torch.from_numpy(-np.concatenate((known, unknown)))
+    labels = torch.cat((torch.zeros(known.size, dtype=torch.long), -torch.ones(unknown.size, dtype=torch.long)))
+    predictions = torch.zeros_like(labels)
+    predictions[: known.size] = torch.from_numpy(~correct)
+
+    def ood_metrics() -> Numbers:  # they also compute AUTC
+        metrics = theirs.OODMetrics()
+        metrics.update(scores, labels)
         computed = metrics.compute()
         return {name: float(computed[name]) for name in ("AUROC", "AUPR-IN", "AUPR-OUT", "FPR95TPR")}
 
-    return theirs
+    yield "pytorch-ood OODMetrics", lambda: ours_as_pytorch_ood(known, unknown), ood_metrics
+    yield (
+        "pytorch-ood oscr_score",
+        lambda: {"OSCR": evaluate(known, unknown, correct).oscr()},
+        lambda: {"OSCR": theirs.oscr_score(scores, predictions, labels)},
+    )
 
 
-def cases(size: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def cases(size: int) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Scores of known and unknown inputs, and which of the known are classified correctly: nine of ten."""
     random = np.random.default_rng(0)
-    known, unknown = random.normal(1, 1, size), random.normal(0, 1, size)
+    known, unknown, correct = random.normal(1, 1, size), random.normal(0, 1, size), random.random(size) < 0.9
     few = min(size, 10_000)
     return {
-        f"{size:,} + {size:,} float32": (known.astype(np.float32), unknown.astype(np.float32)),
-        f"{size:,} + {size:,} float64": (known, unknown),
-        f"{size:,} + {size:,} float64, 3 decimals": (known.round(3), unknown.round(3)),
-        f"{few:,} + {few:,} float32": (known[:few].astype(np.float32), unknown[:few].astype(np.float32)),
-        f"{few:,} + {few:,} float64": (known[:few], unknown[:few]),
+        f"{size:,} + {size:,} float32": (known.astype(np.float32), unknown.astype(np.float32), correct),
+        f"{size:,} + {size:,} float64": (known, unknown, correct),
+        f"{size:,} + {size:,} float64, 3 decimals": (known.round(3), unknown.round(3), correct),
+        f"{few:,} + {few:,} float32": (known[:few].astype(np.float32), unknown[:few].astype(np.float32), correct[:few]),
+        f"{few:,} + {few:,} float64": (known[:few], unknown[:few], correct[:few]),
     }
 
 
@@ -100,20 +119,13 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=1_000_000, help="scores on each side")
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
-    opponents = [("scikit-learn", ours, scikit_learn)]
-    if (theirs := pytorch_ood()) is not None:
-        opponents.append(("pytorch-ood OODMetrics", ours_as_pytorch_ood, theirs))
-    for name, (known, unknown) in cases(options.size).items():
-        for against, mine, other in opponents:
-            same = agreement(mine(known, unknown), other(known, unknown))
+    theirs = pytorch_ood()
+    for name, case in cases(options.size).items():
+        for against, mine, other in opponents(*case, theirs):
+            same = agreement(mine(), other())
             if same["largest_difference"] > TOLERANCE:
                 raise SystemExit(f"{name}: {against} differs by {same['largest_difference']:.1e}")
-            timed = paired(
-                lambda f=mine, a=known, b=unknown: f(a, b),
-                lambda f=other, a=known, b=unknown: f(a, b),
-                options.pairs,
-            )
-            rows.append({"scores": name, "against": against, **same, **timed})
+            rows.append({"scores": name, "against": against, **same, **paired(mine, other, options.pairs)})
             print(json.dumps(rows[-1]), flush=True)
     print(json.dumps(environment()))
     print(write("metrics", {"rows": rows}, sys.argv))

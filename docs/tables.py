@@ -314,8 +314,8 @@ def metrics_speed() -> str:
             r["scores"],
             r["against"],
             _ratio(r),
-            _short(r["ours_wall_ms"]),
-            _short(r["theirs_wall_ms"]),
+            _short(r["ours_cpu_ms"]),
+            _short(r["theirs_cpu_ms"]),
             _tiny(r["largest_difference"]),
         )
         for r in found["rows"]
@@ -331,8 +331,8 @@ def detectors_speed() -> str:
             r["query"],
             r["against"],
             _ratio(r),
-            _short(r["ours_wall_ms"]),
-            _short(r["theirs_wall_ms"]),
+            _short(r["ours_cpu_ms"]),
+            _short(r["theirs_cpu_ms"]),
             _tiny(r["largest_difference"]),
             _tiny(r["theirs_largest_difference"]),
         )
@@ -423,8 +423,8 @@ def _range(interval: Sequence[float]) -> str:
 
 
 def _ratio(row: dict[str, Any]) -> str:
-    interval = row["wall_ratio_interval"]
-    return f"{_short(row['wall_ratio'])} ({_short(interval['low'])} - {_short(interval['high'])})"
+    interval = row["cpu_ratio_interval"]
+    return f"{_short(row['cpu_ratio'])} ({_short(interval['low'])} - {_short(interval['high'])})"
 
 
 def _short(value: float) -> str:
@@ -432,7 +432,7 @@ def _short(value: float) -> str:
 
 
 def _tiny(value: float) -> str:
-    return f"{value:.0e}"
+    return f"{value:.0e}" if value else "0"
 
 
 def main() -> None:

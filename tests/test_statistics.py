@@ -8,9 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from unseen.errors import NotEnoughKnown
-from unseen.statistics import Moments, from_nearest, kth_distance, odds, quantile, residual_basis, whitener
+from unseen.statistics import Moments, from_nearest, kth_distance, largest, odds, quantile, residual_basis, whitener
 
 RNG = np.random.default_rng(0)
 
@@ -87,6 +88,95 @@ def test_kth_distance_against_sorting(k):
     asked = torch.nn.functional.normalize(torch.from_numpy(rng.normal(size=(9, 5))))
     expected = torch.cdist(asked, bank).sort(dim=1).values[:, k - 1]
     torch.testing.assert_close(kth_distance(asked, bank, k), expected)
+
+
+ORDERS = {
+    "mixed": RNG.permutation,
+    "ascending": np.sort,
+    "descending": lambda cosines: np.sort(cosines)[::-1],
+    "ties": lambda cosines: RNG.permutation(cosines).round(1),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("order", ORDERS)
+def test_kth_distance_where_the_bank_is_large(order, dtype):
+    """Rows on a circle at given angles from the query; every size of groups, with and without columns left over."""
+    for n, k in ((4001, 1), (4000, 7), (1600, 25), (1603, 25), (1599, 25), (997, 60)):
+        cosines = ORDERS[order](RNG.uniform(-1, 1, n))
+        bank = torch.tensor(np.stack([cosines, np.sqrt(1 - cosines**2)], axis=1), dtype=dtype)
+        asked = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], dtype=dtype)
+        ranked = np.sort(cosines)
+        expected = np.sqrt(2 - 2 * np.array([ranked[-k], -ranked[k - 1]]))
+        np.testing.assert_allclose(
+            kth_distance(asked, bank, k), expected, rtol=1e-4 if dtype == torch.float32 else 1e-9
+        )
+
+
+class Numbers(TorchDispatchMode):
+    """How many numbers all operations made, views aside."""
+
+    made = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor) and not func.is_view:
+            self.made += out.numel() * out.itemsize // 4
+        return out
+
+
+@pytest.mark.parametrize("k", [1, 50, 1000])
+def test_kth_distance_needs_little_more_than_the_similarities(k):
+    bank, asked = torch.eye(2).repeat(10_000, 1), torch.eye(2)
+    with Numbers() as numbers:
+        kth_distance(asked, bank, k)
+    assert numbers.made <= 2 * len(asked) * len(bank)
+
+
+def test_kth_distance_as_a_graph_is_one_product_and_one_selection():
+    bank = torch.nn.functional.normalize(torch.tensor(RNG.normal(size=(2000, 4))))
+
+    class Module(torch.nn.Module):
+        def forward(self, asked):
+            return kth_distance(asked, bank, 3)
+
+    asked = bank[:8] + 0.01
+    program = torch.export.export(Module(), (asked,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
+    called = [str(node.target) for node in program.graph.nodes]
+    assert sum("topk" in name for name in called) == 1
+    assert not any("amax" in name for name in called)
+    torch.testing.assert_close(program.module()(asked[:5]), kth_distance(asked[:5], bank, 3))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("k", [0, 1, 6, 7])
+def test_largest_against_sorting(k, dtype):
+    values = torch.tensor(RNG.normal(size=(5, 7)), dtype=dtype)
+    values[:, 3] = -torch.inf
+    before = values.clone()
+    found = largest(values, k)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.sort(dim=1).values, values.sort(dim=1).values[:, 7 - k :], rtol=0, atol=0)
+    assert torch.equal(values, before)
+    assert largest(values[:0], k).shape == (0, k)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the old tracer, about itself
+def test_largest_can_be_differentiated_and_traced():
+    values = torch.tensor([[1.0, 4.0, 2.0, 3.0]], requires_grad=True)
+    largest(values, 2).sum().backward()
+    assert values.grad.tolist() == [[0.0, 1.0, 0.0, 1.0]]
+
+    class Module(torch.nn.Module):
+        def forward(self, values):
+            return largest(values, 2).sum(dim=1)
+
+    asked = torch.tensor([[9.0, 1.0, 0.0, 8.0], [0.0, 1.0, 2.0, 3.0]])
+    batch = torch.export.Dim("batch", min=1)
+    for strict in (False, True):
+        program = torch.export.export(Module(), (torch.eye(4),), dynamic_shapes=({0: batch},), strict=strict)
+        assert program.module()(asked).tolist() == [17.0, 5.0]
+    assert torch.jit.trace(Module(), torch.eye(4))(asked).tolist() == [17.0, 5.0]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

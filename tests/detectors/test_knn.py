@@ -30,6 +30,21 @@ def test_agrees_with_scikit_learn(k):
     np.testing.assert_allclose(single, expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("k", [1, 20])
+def test_a_large_bank_sorted_towards_the_queries(k):
+    """The neighbours of the last class come last, in every row of similarities."""
+    bank = RNG.normal(size=(3000, 8)) + np.linspace(0, 9, 3000)[:, None]
+    asked = RNG.normal(size=(20, 8)) + 9
+    brute = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(normalize(bank))
+    expected = -brute.kneighbors(normalize(asked))[0][:, -1]
+    np.testing.assert_allclose(KNN(k=k).fit(bank).score(asked), expected, rtol=1e-9)
+
+
+def test_a_known_point_of_a_large_bank_is_at_distance_zero():
+    bank = RNG.normal(size=(3000, 8)).astype(np.float32)
+    assert np.abs(KNN(k=1).fit(bank).score(bank[::50])).max() == 0.0
+
+
 def test_a_known_point_is_at_distance_zero():
     """sqrt(2 - 2 cos) would say 3e-4 in float32."""
     bank = BANK.astype(np.float32)

@@ -7,6 +7,7 @@ from torch import Tensor, log1p
 
 from unseen.detectors.base import Detector
 from unseen.parts import Paper
+from unseen.statistics import largest
 
 
 class GEN(Detector):
@@ -47,9 +48,7 @@ class GEN(Detector):
         top = logits.max(dim=1, keepdim=True)
         gaps = (logits - top.values).scatter(1, top.indices, -torch.inf)  # (B, C), the winner left out
         rest = gaps.exp().sum(dim=1, keepdim=True)
-        kept = min(self.M, gaps.shape[1]) - 1
-        if kept < gaps.shape[1] - 1:
-            gaps = gaps.topk(kept, dim=1, sorted=False).values  # before anything is raised to a power
+        gaps = largest(gaps, min(self.M, gaps.shape[1]) - 1)  # before anything is raised to a power
         whole = log1p(rest)
         log_p = gaps - whole
         # exp of a sum of logarithms, as p itself is 0 in float32 long before p^gamma is small.
