@@ -134,7 +134,8 @@ def test_a_single_group_has_no_interval():
     assert any("near one video: there is a single input or group" in text for text in found.warnings)
 
 
-def test_comparisons_are_those_of_all_pairs():
+@pytest.mark.parametrize("turned", [False, True])
+def test_comparisons_are_those_of_all_pairs(turned):
     all_of = Sources(known(), near={"new class": unknown()})
     names = ["knn(k=5)", "mahalanobis", "nearest_prototype", "ridge >> msp"]
     scores = {}
@@ -142,7 +143,7 @@ def test_comparisons_are_those_of_all_pairs():
         tested, asked = own_scores(all_of, name)
         scores[name] = (tested, asked["new class"])
     pairs = compare(scores)
-    about = bench(all_of, detectors=names).groups["near"]
+    about = bench(all_of, detectors=names[::-1] if turned else names).groups["near"]
     expected = {frozenset((pair.a, pair.b)): pair for pair in pairs}
     assert len(about["comparisons"]) == 3
     for one in about["comparisons"]:
