@@ -76,7 +76,9 @@ def write_json(path: str | os.PathLike[str], value: Any) -> Path:
 
 def to_json(value: Any, *, indent: int | None = 2) -> str:
     """JSON text of plain values; not-a-number and infinities become null, as JSON has none."""
-    return json.dumps(_plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(_plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    # Bytes of a file name that are not UTF-8 are lone surrogates: spelled out as JSON does, they come back the same.
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _plain(value: Any) -> Any:

@@ -214,9 +214,11 @@ class Step(Part):
 
     Attributes:
         writes: names of the signals that it makes or rewrites.
+        partner: the detector that its source puts behind it, as an expression; protocols and checks do the same.
     """
 
     writes: frozenset[str] = frozenset()
+    partner: str = "energy"
 
     def forward(self, signals: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Signals written, each ``(B, ...)``, from those read."""

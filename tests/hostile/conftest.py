@@ -62,7 +62,7 @@ def make_odd(root):
         (root / name).mkdir(parents=True)
         for number in range(PLAIN):
             saved(f"{name}/{number:02}.png", picture(100 * code + number))
-    cat, dog, emu = root / "cat", root / "dog", root / "emu"
+    dog, emu = root / "dog", root / "emu"
 
     # Odd contents
     saved("cat/one.png", noise(1, 1, 2))

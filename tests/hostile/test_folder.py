@@ -1,16 +1,18 @@
-"""A folder with every oddity goes through every command: each file is scored or listed, and nothing ends in a traceback."""
+"""A folder with every oddity goes through every command: each file is scored or listed, nothing ends in a traceback."""
 
 import csv
 import io
 import json
 import os
 import shutil
+import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from unseen.data import near_duplicates, open_inputs, thumbnail
+from unseen.data import images, near_duplicates, open_inputs, thumbnail
 from unseen.encoders import encode
 from unseen.encoders.pixels import Pixels
 
@@ -181,10 +183,6 @@ def test_a_damaged_disk_is_not_a_damaged_picture(tmp_path, monkeypatch):
         def read(self, *_):
             raise OSError(5, "Input/output error")
 
-    from contextlib import contextmanager
-
-    from unseen.data import images
-
     whole = images.open_regular
 
     @contextmanager
@@ -215,7 +213,7 @@ def recoded(image, side, quality):
 def test_near_duplicates_are_copies_in_another_size_or_encoding():
     rng = np.random.default_rng(0)
     pictures = [smooth(rng) for _ in range(300)]
-    copies = [recoded(one, side, quality) for one, side, quality in zip(pictures, [48, 64, 128] * 4, [60, 80, 95] * 4)]
+    copies = [recoded(pictures[i], side=(48, 64, 128)[i % 3], quality=(60, 80, 95)[i // 4]) for i in range(12)]
     others = [np.fliplr(pictures[20]), pictures[21][6:-6, 6:-6], 255 - pictures[22]]
     found = near_duplicates([thumbnail(one) for one in [*pictures, *copies, *others]])
     assert found == tuple((i, 300 + i) for i in range(12))
@@ -262,11 +260,40 @@ def test_near_duplicates_are_named_and_not_grouped_and_the_store_remembers(tmp_p
 
 @pytest.mark.slow
 def test_ten_thousand_thumbnails_take_no_time():
-    import time
-
     rng = np.random.default_rng(3)
     thumbnails = np.stack([thumbnail(smooth(rng, 16)) for _ in range(10_000)])
     start = time.perf_counter()
     found = near_duplicates(np.concatenate([thumbnails, thumbnails[:10] + 1]))
     assert time.perf_counter() - start < 10
     assert [near[0] for near in found] == list(range(10))
+
+
+@pytest.mark.parametrize("text", ['"AAAA"', '"!"', "null", "3", "[1]"])
+def test_damaged_thumbnails_cost_a_note_and_nothing_else(tmp_path, text):
+    """They lie in the shard's JSON, under no hash: without them near-duplicates are not looked for."""
+    photos, cache = tmp_path / "photos", tmp_path / "cache"
+    photos.mkdir()
+    one = smooth(np.random.default_rng(4))
+    Image.fromarray(one).save(photos / "a.png")
+    Image.fromarray(recoded(one, 48, 90)).save(photos / "b.png")
+    whole = encode(photos, Pixels(8), cache=cache)
+    assert any("near-duplicate" in note for note in whole.notes)
+    (marker,) = cache.rglob("*/features.json")
+    about = json.loads(marker.read_text())
+    marker.write_text(json.dumps(about | {"thumbnails": json.loads(text)}))
+    again = encode(photos, Pixels(8), cache=cache)
+    assert again.notes == ()
+    np.testing.assert_array_equal(again.gather("features"), whole.gather("features"))
+
+
+def test_a_damaged_list_of_what_is_unreadable_makes_the_shard_anew(tmp_path):
+    for name in "ab":
+        Image.fromarray(smooth(np.random.default_rng(ord(name)))).save(tmp_path / f"{name}.png")
+    encode(tmp_path, Pixels(8), cache=tmp_path / ".cache")
+    (marker,) = (tmp_path / ".cache").rglob("*/features.json")
+    sound = json.loads(marker.read_text())
+    for unreadable in ({"7": "empty file"}, {"-1": "empty file"}, {"x": "y"}, [1], {"1": "empty file"}):
+        marker.write_text(json.dumps(sound | {"unreadable": unreadable}))
+        support = encode(tmp_path, Pixels(8), cache=tmp_path / ".cache")
+        assert (len(support), support.skipped) == (2, ())
+        assert json.loads(marker.read_text()) == sound

@@ -1,4 +1,4 @@
-"""A saved guard that is cut, altered, foreign or newer: `DamagedFile`, never anything else, and nothing of it is run."""
+"""A saved guard that is cut, altered, foreign or newer: `DamagedFile` and nothing else, and nothing of it is run."""
 
 import json
 import struct
@@ -127,6 +127,24 @@ def forge(content, target, change):
     return target
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d, _: d.update(alpha="0.5"),
+        lambda d, _: d.update(alpha=None),
+        lambda d, _: d.update(alpha=7),
+        lambda d, _: d.update(classes=3),
+        lambda d, _: d.update(about=[1]),
+        lambda d, _: d.update(encoder={"id": "x", "name": ["pixels"]}),
+        lambda d, _: d.update(detector=[d["detector"]] * 3),
+        lambda d, t: [t.pop(name) for name in list(t) if name.startswith("calibrator.")],
+        lambda d, t: [t.pop(name) for name in list(t) if name.startswith("detector.")],
+    ],
+)
+def test_numbers_that_make_no_sense_under_a_hash_that_fits(saved, tmp_path, change):
+    refused(forge(saved, tmp_path / "g", change))
+
+
 def test_the_command_line_ends_with_4(saved, command, tmp_path):
     rows, _ = known()
     np.save(tmp_path / "x.npy", rows)
@@ -159,8 +177,8 @@ WATCH = """
     for name in ("arrays", "pixels", "torch"):
         registry.find("encoders", name)
     WATCHED = {
-        "import", "exec", "compile", "os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "os.remove",
-        "os.rename", "os.mkdir", "socket.connect", "ctypes.dlopen", "pickle.find_class",
+        "import", "exec", "compile", "os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen",
+        "os.remove", "os.rename", "os.mkdir", "socket.connect", "ctypes.dlopen", "pickle.find_class",
     }
 
     def watch(event, details):

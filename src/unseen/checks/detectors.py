@@ -24,10 +24,10 @@ from safetensors.torch import save as to_safetensors
 from unseen.checks._suite import Checks
 from unseen.checks._world import C, InSmallBatches, N, World, as_tensors
 from unseen.detectors.base import Detector, Pipeline
-from unseen.detectors.energy import Energy
 from unseen.errors import BadInput, NotEnoughKnown, NotFitted, UnseenError, WrongUse
 from unseen.metrics import auroc
 from unseen.parts import Part, Step
+from unseen.registry import create
 from unseen.signals import Signals, Support
 
 CHECKS = Checks()
@@ -36,7 +36,7 @@ TOLERANCE = {"float64": 1e-10, "float32": 1e-5}  # of the largest score, for two
 
 @dataclass(frozen=True)
 class Subject:
-    """A part under test: fresh copies of it, a step with the energy behind it."""
+    """A part under test: fresh copies of it, a step with its partner behind it."""
 
     part: Part
 
@@ -56,7 +56,7 @@ class Subject:
 
     @staticmethod
     def _whole(part: Any) -> Detector:
-        whole: Detector = part >> Energy() if isinstance(part, Step) else part
+        whole: Detector = part >> create(part.partner) if isinstance(part, Step) else part
         return whole
 
 

@@ -20,6 +20,7 @@ _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+_LARGEST = 32_768  # pixels a side; Pillow counts the pixels of a picture in 32 bits
 _ELONGATED = 64  # scaled pixels for each one that is kept, from which on only the middle is scaled
 
 
@@ -53,8 +54,8 @@ class Preprocess:
         if isinstance(self.size, Sequence):  # JSON brings lists; two equal recipes must be equal
             object.__setattr__(self, "size", tuple(self.size))
         sides = self.size if isinstance(self.size, tuple) else (self.size, self.size)
-        if len(sides) != 2 or not all(isinstance(side, (int, np.integer)) and side > 0 for side in sides):
-            raise WrongUse(f"size must be a positive integer or (height, width), got {self.size!r}")
+        if len(sides) != 2 or not all(isinstance(side, (int, np.integer)) and 0 < side <= _LARGEST for side in sides):
+            raise WrongUse(f"size must be a positive integer up to {_LARGEST:,} or (height, width), got {self.size!r}")
         if self.resize not in ("crop", "squash"):
             raise WrongUse(f'resize must be "crop" or "squash", got {self.resize!r}')
         if not 0 < self.crop_fraction <= 1:

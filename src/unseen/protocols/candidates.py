@@ -57,8 +57,9 @@ def candidates(
     """Pipelines to try, and why the others are not.
 
     What reads logits alone is cheap and tried behind every head; what needs a linear layer besides features, behind the
-    first that applies. A step that rewrites features is tried as its papers do, with the energy. Logits that came with
-    the inputs are read as they are, unless a head must be fitted anew.
+    first that applies. A step is tried with the detector that its source puts behind it; one that learns from the
+    labels of the logits only where it is asked for in a whole expression, as it must not learn from what the head learnt
+    from. Logits that came with the inputs are read as they are, unless a head must be fitted anew.
 
     Args:
         support: known inputs, whose signals, labels and head decide what can be tried.
@@ -87,19 +88,19 @@ def candidates(
         part = create(text)
         expression = text
         if isinstance(part, Step):
-            if "features" not in part.writes:
+            if part.labels == "aligned":
                 if wanted:
                     raise WrongUse(f"{text} is a step: put a detector behind it, such as ridge >> {text} >> msp")
                 continue
-            expression = f"{text} >> energy"
+            expression = f"{text} >> {part.partner}"
             part = create(expression)
         reads = part.reads()
         brings_head = isinstance(part, Pipeline) and any(isinstance(step, Head) for step in part.given[0])
-        needs_head = not brings_head and (reads == {"logits"} or "linear_head" in part.traits)
-        if reads == {"logits"} and "features" not in there and not given:
+        needs_head = not brings_head and ("logits" in reads or "linear_head" in part.traits)
+        if "logits" in reads and "features" not in there and not given:
             why = "no head can be refitted for a held-out class" if refit else "no head can make them"
             not_tried[text] = f"reads logits, and without features {why}"
-        elif reads != {"logits"} and not reads <= there:
+        elif not reads - {"logits"} <= there:
             not_tried[text] = f"reads {', '.join(sorted(reads))}, the encoding has {', '.join(support.signals.names)}"
         elif not needs_head:
             tried.append(Candidate(expression))

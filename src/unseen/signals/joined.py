@@ -32,8 +32,9 @@ def joined(supports: Sequence[Support]) -> Support:
     >>> both.classes, both.labels, both.gather("features").flatten()
     (('a', 'b', 'c'), array([1, 0, 2]), tensor([0., 1., 2.]))
     """
-    if len({one.encoder for one in supports}) > 1:
-        raise WrongUse("signals of several encoders cannot be joined: " + ", ".join(one.encoder for one in supports))
+    encoders = sorted({one.encoder for one in supports} - {""})
+    if len(encoders) > 1:
+        raise WrongUse(f"signals of several encoders cannot be joined: {', '.join(encoders)}")
     if len({one.labels is None for one in supports}) > 1:
         raise WrongUse("some of the inputs have labels and others have none: give labels for all, or for none")
     names = [name for name in supports[0].signals.names if all(name in one.signals for one in supports)]
@@ -54,7 +55,7 @@ def joined(supports: Sequence[Support]) -> Support:
         keys=[key for one in supports for key in one.keys] if all(one.keys for one in supports) else (),
         groups=_groups(supports),
         head=first.head,
-        encoder=first.encoder,
+        encoder=encoders[0] if encoders else "",
         skipped=tuple(pair for one in supports for pair in one.skipped),
         notes=tuple(dict.fromkeys(note for one in supports for note in one.notes)),
     )

@@ -68,7 +68,7 @@ def clear(folder: Path, *, encoder: str = "", older_than: float = 0.0) -> list[S
     removed = []
     for shard in _shards(folder, encoder, older_than):
         try:
-            with locked(shard.folder.parent, alone=True):
+            with locked(folder, alone=True):
                 now = _shard(shard.folder)
                 if now is None or now.used > shard.used:
                     continue
@@ -77,10 +77,9 @@ def clear(folder: Path, *, encoder: str = "", older_than: float = 0.0) -> list[S
                     path.unlink(missing_ok=True)
                 with contextlib.suppress(OSError):  # other files lie there
                     shard.folder.rmdir()
+                    shard.folder.parent.rmdir()
         except OSError as error:
             raise BadInput(f"{error.filename or folder}: cannot be removed: {error.strerror or error}") from error
-        with contextlib.suppress(OSError):
-            shard.folder.parent.rmdir()
         removed.append(now)
     return _by_encoder(removed)
 

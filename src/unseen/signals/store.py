@@ -161,7 +161,7 @@ class Store:
         """What was written with a shard to tell near-duplicates, uint8 ``(N, 64)``; None where there is nothing."""
         try:
             text = json.loads(self._paths(shard, signal)[1].read_bytes())["thumbnails"]
-            return np.frombuffer(base64.b64decode(text, validate=True), np.uint8).reshape(rows, -1)
+            return np.frombuffer(base64.b64decode(text, validate=True), np.uint8).reshape(rows, 64)
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
@@ -193,8 +193,8 @@ class Store:
         np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(plain))
         digest = hashlib.sha256()  # of what was meant, so that a bad write is noticed when it is read
         with contextlib.suppress(OSError):  # what is wrong with it is said where the file is opened
-            self.folder.mkdir(parents=True, exist_ok=True)
-        with locked(self.folder):  # from the array to its JSON, so that nobody clears half a shard
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder.parent):  # from the array to its JSON, so that nobody clears half a shard
             with replacing(array) as file:
                 for part in (header.getbuffer(), plain.reshape(-1).view(np.uint8).data):
                     digest.update(part)
@@ -229,9 +229,10 @@ def file_name(signal: str) -> str:
 
 @contextlib.contextmanager
 def locked(folder: Path, *, alone: bool = False) -> Iterator[None]:
-    """Work in an encoder's folder while nobody clears it or, ``alone``, while nobody writes to it.
+    """Work in a cache while nobody clears it or, ``alone``, while nobody writes to it.
 
-    Ends with the process that holds it. Where a file system has no locks, the work goes on without one.
+    A lock of the folder that is never removed, not of one in it. It ends with the process that holds it; where a file
+    system has no locks, the work goes on without one.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY)
