@@ -54,12 +54,13 @@ def _end(message: str, code: int) -> None:
 
 
 def _no_memory(error: Exception) -> bool:
-    # torch has an exception of its own on a GPU only; on the CPU it is a RuntimeError that says so.
-    text = str(error).lower()
+    # torch has an exception of its own on a GPU only; on the CPU it is a RuntimeError that says so. Python's own for a
+    # thread without room for its stack is one too.
+    signs = ("out of memory", "can't allocate memory", "can't start new thread")
     return (
         isinstance(error, MemoryError)
         or getattr(error, "errno", None) == errno.ENOMEM
-        or (isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text))
+        or (isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in signs))
     )
 
 

@@ -294,10 +294,10 @@ class OpenSetClassifier:
     ) -> Self:
         """A guard that also knows the new inputs, of new classes or of old ones; this one stays as it is.
 
-        The detector learns again from all inputs, so that any detector will do; what the store holds of the known ones is
-        not encoded again. Each source is split by itself under the guard's seed: of the known inputs the same rows as
-        before are set aside and no other, and the same share of the new ones joins them. The result is that of a fresh
-        fit on all inputs with this split. Classes keep their numbers, and new ones come after them.
+        The detector learns again from all inputs, so that any detector will do; what the store holds of the known ones
+        is not encoded again. Each source is split by itself under the guard's seed: of the known inputs the same rows
+        as before are set aside and no other, and the same share of the new ones joins them. The result is that of a
+        fresh fit on all inputs with this split. Classes keep their numbers, and new ones come after them.
 
         Args:
             new: known inputs as for `fit`, with labels where the guard was fitted with labels.
@@ -593,7 +593,8 @@ class OpenSetClassifier:
                 thresholds, named = len(guard.calibrator.counts), 0 if guard.head is None else len(guard.head.bias)
                 if not thresholds == named == len(guard.classes):
                     raise ValueError(f"{thresholds} thresholds, {named} logits, {len(guard.classes)} classes")
-        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            guard.info()  # the hash may fit and the numbers make no sense all the same
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
             raise DamagedFile(f"{path}: its contents do not fit together ({_first_line(error)})") from error
         return guard, description, tensors
 
@@ -691,15 +692,24 @@ class OpenSetClassifier:
             notes.append("the level of discoveries is promised only where no class is pooled")
         return notes
 
+    def check_encoder(self) -> None:
+        """Raise when this guard was loaded without its encoder, so that it can take signals only.
+
+        Raises:
+            WrongUse: the file could not hold the encoder and none was given.
+        """
+        if self.encoder is None:
+            raise WrongUse(
+                f"the classifier was fitted with the encoder {short_id(self.encoder_id)}, which its file cannot hold: "
+                "give it, as load(path, encoder=...) or --encoder"
+            )
+
     def _support(self, inputs: Any, labels: Any, cache: Any, progress: Progress | None, workers: int | None) -> Support:
         """Signals of the inputs, from this classifier's encoder: those given, or made now."""
         support = Support(inputs) if isinstance(inputs, Signals) else inputs
         if not isinstance(support, Support):
-            if self.encoder is None:
-                raise WrongUse(
-                    f"the classifier was fitted with the encoder {short_id(self.encoder_id)}, which its file cannot "
-                    "hold: give it, as load(path, encoder=...) or --encoder"
-                )
+            self.check_encoder()
+            assert self.encoder is not None
             support = encode(inputs, self.encoder, self.wanted(), cache=cache, progress=progress, workers=workers)
         elif support.encoder and support.encoder != self.encoder_id:
             raise WrongUse(f"these signals are of the encoder {support.encoder}, the classifier's is {self.encoder_id}")

@@ -25,6 +25,7 @@ from unseen.errors import BadInput, WrongUse
 from unseen.files import to_json, write_json
 
 if TYPE_CHECKING:
+    from unseen.api import Fitted
     from unseen.api import Progress as Report
 
 app = typer.Typer(
@@ -43,6 +44,8 @@ out = Console(markup=False, emoji=False, highlight=False)
 err = Console(markup=False, emoji=False, highlight=False, stderr=True)
 DELAY = 2.0  # seconds before progress is worth showing
 EVERY = 10.0  # seconds between its lines in a log
+PASSES = ("encoding", "pixels", "edges")  # what goes through inputs one by one
+LONG = 60.0  # seconds from which a log says beforehand how long it will take
 SHOWN = 10  # lines of a list that a person reads; the rest is in the JSON
 
 Source = Annotated[
@@ -100,6 +103,15 @@ CacheOption = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR", help="Folder that keeps encodings. Default: the user's cache folder.", show_default=False
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Threads that read and decode; results do not depend on it. Default: one for each core, at most 16.",
+        show_default=False,
     ),
 ]
 StrictOption = Annotated[bool, typer.Option("--strict", help="End with exit code 3 when an input had to be skipped.")]
@@ -175,6 +187,7 @@ def audit(
     device: DeviceOption = "cpu",
     limit: LimitOption = None,
     cache: CacheOption = None,
+    workers: WorkersOption = None,
     strict: StrictOption = False,
 ) -> None:
     """Say which detector should guard this data, and how good it will be on classes never collected.
@@ -200,6 +213,7 @@ def audit(
             seed=seed,
             device=device,
             pixels=pixels,
+            workers=workers,
             progress=report,
         )
         if page is not None:
@@ -262,6 +276,7 @@ def bench(
     device: DeviceOption = "cpu",
     limit: LimitOption = None,
     cache: CacheOption = None,
+    workers: WorkersOption = None,
     strict: StrictOption = False,
 ) -> None:
     """Measure every detector on unknown inputs that you have, near and far.
@@ -289,6 +304,7 @@ def bench(
             limit=limit,
             seed=seed,
             device=device,
+            workers=workers,
             progress=report,
         )
         if page is not None:
@@ -329,6 +345,7 @@ def fit(
     device: DeviceOption = "cpu",
     limit: LimitOption = None,
     cache: CacheOption = None,
+    workers: WorkersOption = None,
     strict: StrictOption = False,
 ) -> None:
     """Learn a guard from known inputs and save it in one file.
@@ -355,22 +372,11 @@ def fit(
             limit=limit,
             seed=seed,
             device=device,
+            workers=workers,
             progress=report,
         )
         made.classifier.save(path)
-    about = made.classifier.info()
-    asked = {"-e": None if made.classifier.encoder is None or made.classifier.encoder.rebuildable else encoder}
-
-    def show() -> None:
-        out.print(made.reason)
-        _show_info(about)
-        _show_notes(made.audit.warnings if made.audit is not None else [], made.notes)
-        _show_skipped(made.skipped)
-        out.print(f"Saved {path}", style="bold", soft_wrap=True)
-        _next("unseen", "score", path, "NEW_INPUTS", **asked)
-
-    listed = [{"path": key, "reason": why} for key, why in made.skipped]
-    _finish(json, about | {"file": str(path), "skipped": listed, "notes": list(made.notes)}, show)
+    _finish_fit(made, path, encoder, json)
     _strict(strict, made.skipped)
 
 
@@ -384,6 +390,14 @@ def score(
     copy_unseen: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Copy the unseen files into this folder.", show_default=False),
+    ] = None,
+    queue: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also write a labelling queue, .csv or .jsonl: all inputs, the newest first, with labels to fill in.",
+            show_default=False,
+        ),
     ] = None,
     encoder: GuardEncoderOption = None,
     alpha: Annotated[
@@ -401,10 +415,10 @@ def score(
     json: JsonOption = None,
     page: ReportOption = None,
     known: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             metavar="SOURCE",
-            help="Known inputs that --report shows beside the new. Default: those of the fit, where they still are.",
+            help="Known inputs that --report shows beside the new; may be repeated. Default: those of the fit.",
             show_default=False,
         ),
     ] = None,
@@ -413,8 +427,11 @@ def score(
     limit: LimitOption = None,
     cache: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder that keeps encodings. Default: none are kept.", show_default=False),
+        typer.Option(
+            metavar="DIR", help="Folder that keeps encodings. Default: none of new inputs.", show_default=False
+        ),
     ] = None,
+    workers: WorkersOption = None,
     strict: StrictOption = False,
 ) -> None:
     """Say of each input whether it is known or unseen.
@@ -428,7 +445,7 @@ def score(
     _writable(json)
     _writable(table, ".csv", ".jsonl")
     _writable_page(page)
-    if known is not None and page is None:
+    if known and page is None:
         raise WrongUse("--known names what a page shows beside new inputs: give --report FILE.html too")
     with _progress(kept=cache is not None) as report:
         from unseen import api
@@ -438,7 +455,7 @@ def score(
             from unseen.api.pages import known_inputs, score_page
             from unseen.report import render
 
-            beside = known_inputs(held, known)  # a slip is named before hours of scoring
+            beside = known_inputs(held, *(known or ()))  # a slip is named before hours of scoring
         verdicts = api.score(
             held,
             source,
@@ -449,17 +466,31 @@ def score(
             seed=seed,
             device=device,
             copy_unseen=copy_unseen,
+            queue=queue,
+            workers=workers,
             progress=report,
         )
         verdicts.write(table)
         if page is not None:
-            made = score_page(verdicts, held, source, beside, cache=cache, seed=seed, command=_typed(), progress=report)
+            made = score_page(
+                verdicts,
+                held,
+                source,
+                beside,
+                cache=cache,
+                seed=seed,
+                workers=workers,
+                command=_typed(),
+                progress=report,
+            )
             render(made, page)
     result = verdicts.to_dict()
 
     def show() -> None:
         _show_scores(result)
         out.print(f"Table: {table}", style="bold", soft_wrap=True)
+        if queue is not None:
+            out.print(f"Labelling queue: {queue}", style="bold", soft_wrap=True)
         _show_page(page)
         if copy_unseen is not None:
             out.print(f"Copies of the {result['unseen']:,} unseen files: {copy_unseen}", style="bold", soft_wrap=True)
@@ -483,6 +514,7 @@ def encode(
     device: DeviceOption = "cpu",
     limit: LimitOption = None,
     cache: CacheOption = None,
+    workers: WorkersOption = None,
     strict: StrictOption = False,
 ) -> None:
     """Make every signal of every input once and keep it; what is there already is not made again.
@@ -500,7 +532,9 @@ def encode(
         from unseen.classifier import short_id
         from unseen.encoders import default_cache
 
-        support = api.encode(source, encoder, cache=cache, limit=limit, seed=seed, device=device, progress=report)
+        support = api.encode(
+            source, encoder, cache=cache, limit=limit, seed=seed, device=device, workers=workers, progress=report
+        )
         if path is not None:
             api.write_arrays(support, path)
     kept = None if support.encoder.startswith("arrays") else str(cache or default_cache())
@@ -533,6 +567,99 @@ def encode(
 
     _finish(json, about, show)
     _strict(strict, support.skipped)
+
+
+@app.command()
+def extend(
+    guard: Annotated[Path, typer.Argument(help="What `unseen fit` saved.", show_default=False)],
+    source: Source,
+    path: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="File to write; may be the guard's.", show_default=False)
+    ],
+    known: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Where the inputs of the fit lie now; once for each source. Default: where they lay.",
+            show_default=False,
+        ),
+    ] = None,
+    encoder: GuardEncoderOption = None,
+    json: JsonOption = None,
+    device: DeviceOption = "cpu",
+    limit: LimitOption = None,
+    cache: CacheOption = None,
+    workers: WorkersOption = None,
+    strict: StrictOption = False,
+) -> None:
+    """Add classes, or more inputs of known classes, to a saved guard.
+
+    SOURCE holds the new inputs only, such as a labelling queue that was filled in. The guard's detector learns again
+    from all inputs; those of the fit are read from the store, where it still holds them. The same of them are set aside
+    as before, and the same share of the new ones joins them.
+
+    Example: `unseen extend guard.unseen queue.csv -o wider.unseen`
+    """
+    _writable(json)
+    _writable(path)
+    with _progress() as report:
+        from unseen import api
+
+        made = api.extend(
+            guard,
+            source,
+            known=known or (),
+            encoder=encoder,
+            cache=cache,
+            limit=limit,
+            device=device,
+            workers=workers,
+            progress=report,
+        )
+        made.classifier.save(path)
+    _finish_fit(made, path, encoder, json)
+    _strict(strict, made.skipped)
+
+
+@app.command()
+def cache(
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--cache", metavar="DIR", help="Folder of the store. Default: the user's cache folder.", show_default=False
+        ),
+    ] = None,
+    encoder: Annotated[
+        str,
+        typer.Option(
+            "--encoder", "-e", metavar="PART", help="Only encoders with this in their id.", show_default=False
+        ),
+    ] = "",
+    older_than: Annotated[
+        float,
+        typer.Option(min=0, metavar="DAYS", help="Only what nobody has used for so many days.", show_default=False),
+    ] = 0.0,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove what is shown.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove without asking.")] = False,
+    json: JsonOption = None,
+) -> None:
+    """Show what the store holds of each encoder, or remove it.
+
+    What is removed is encoded again when it is needed. Only files that the store wrote are removed, and a shard that is
+    being written stays.
+
+    Example: `unseen cache --clear --older-than 30`
+    """
+    _writable(json)
+    from unseen import api
+
+    held = api.cache(folder, encoder=encoder, older_than=older_than)
+    if clear and held["shards"]:
+        if not yes and not _agreed(f"Remove {_size(held['bytes'])} in {held['folder']}?"):
+            err.print("unseen: nothing was removed", soft_wrap=True)
+            raise typer.Exit(0)
+        held = api.cache(folder, encoder=encoder, older_than=older_than, clear=True)
+    _finish(json, held, lambda: _show_cache(held))
 
 
 @app.command()
@@ -620,7 +747,8 @@ def info(
 def _progress(kept: bool = True) -> Iterator[Report]:
     """Progress with time left on standard error, once the work has taken two seconds; a sentence at Ctrl-C.
 
-    A bar where a person looks on, now and then a line in a log.
+    A bar where a person looks on. In a log now and then a line, and before more than a minute's work one that says how
+    long it will take, judged by its first part.
     """
     start = time.monotonic()
     columns = (
@@ -630,6 +758,7 @@ def _progress(kept: bool = True) -> Iterator[Report]:
     tasks: dict[str, Any] = {}
     first: dict[str, tuple[float, int]] = {}  # when each thing was first heard of, and how far it was
     spoken = start
+    judged: set[str] = set()
 
     def report(what: str, done: int, total: int) -> None:
         nonlocal spoken
@@ -642,10 +771,15 @@ def _progress(kept: bool = True) -> Iterator[Report]:
             if what not in tasks:
                 tasks[what] = bar.add_task(what, total=total, completed=done)
             bar.update(tasks[what], completed=done, total=total)
-        elif now - spoken >= EVERY and done > before:
-            spoken = now
+        elif done > before:
             left = (now - begun) * (total - done) / (done - before)
-            err.print(f"{what}: {done:,} of {total:,}, {left:.0f} s left")
+            if what not in judged and left >= LONG:
+                spoken = now
+                err.print(f"{what}: {_long(now - begun + left, total - before, what)}", soft_wrap=True)
+            elif now - spoken >= EVERY:
+                spoken = now
+                err.print(f"{what}: {done:,} of {total:,}, {left:.0f} s left")
+            judged.add(what)
 
     try:
         yield report
@@ -662,6 +796,18 @@ def _progress(kept: bool = True) -> Iterator[Report]:
     finally:
         if bar.live.is_started:
             bar.stop()
+
+
+def _long(seconds: float, parts: int, what: str) -> str:
+    """How long work will take, in words.
+
+    >>> _long(700, 40_000, "encoding"), _long(9000, 60, "holding out classes")
+    ('about 12 minutes for 40,000 inputs on this machine', 'about 2.5 hours on this machine')
+    """
+    minutes = round(seconds / 60)
+    words = f"{seconds / 3600:.1f} hours" if minutes >= 90 else f"{minutes} minutes" if minutes > 1 else "1 minute"
+    each = f" for {parts:,} inputs" if what.startswith(PASSES) else ""
+    return f"about {words}{each} on this machine"
 
 
 def _table(*columns: str, numbers: Sequence[str] = ()) -> Table:
@@ -874,6 +1020,40 @@ def _show_classes(classes: Sequence[Mapping[str, Any]]) -> None:
         out.print(f"and {len(classes) - SHOWN:,} more, which have more set aside, in the JSON (--json FILE)")
 
 
+def _show_cache(held: Mapping[str, Any]) -> None:
+    from unseen.classifier import short_id
+
+    shelves = held["encoders"]
+    if not shelves:
+        out.print(
+            f"{'Nothing to remove' if held['removed'] else 'Nothing is kept'} in {held['folder']}", soft_wrap=True
+        )
+        return
+    columns = ("inputs", "shards", "size", "last used")
+    table = _table("encoder", *columns, numbers=columns)
+    for shelf in shelves:
+        when = shelf["last_used"][:16].replace("T", " ")
+        table.add_row(
+            short_id(shelf["encoder"]).partition("|")[0],
+            f"{shelf['inputs']:,}",
+            f"{shelf['shards']:,}",
+            _size(shelf["bytes"]),
+            when,
+        )
+    out.print(table)
+    done = "removed from" if held["removed"] else "kept in"
+    out.print(f"{_size(held['bytes'])} {done} {held['folder']}", style="bold", soft_wrap=True)
+
+
+def _size(number: float) -> str:
+    """Bytes as people read them."""
+    for unit in ("bytes", "kB", "MB"):
+        if number < 1000:
+            return f"{number:,.0f} {unit}"
+        number /= 1000
+    return f"{number:,.1f} GB"
+
+
 def _show_export(about: Mapping[str, Any]) -> None:
     table = Table(show_header=False, show_edge=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
@@ -984,6 +1164,30 @@ def _finish(json: Path | None, result: Mapping[str, Any], show: Callable[[], Non
     show()
     if json is not None:
         write_json(json, result)
+
+
+def _finish_fit(made: Fitted, path: Path, encoder: str | None, json: Path | None) -> None:
+    about = made.classifier.info()
+    asked = {"-e": None if made.classifier.encoder is None or made.classifier.encoder.rebuildable else encoder}
+
+    def show() -> None:
+        out.print(made.reason)
+        _show_info(about)
+        _show_notes(made.audit.warnings if made.audit is not None else [], made.notes)
+        _show_skipped(made.skipped)
+        out.print(f"Saved {path}", style="bold", soft_wrap=True)
+        _next("unseen", "score", path, "NEW_INPUTS", **asked)
+
+    listed = [{"path": key, "reason": why} for key, why in made.skipped]
+    _finish(json, about | {"file": str(path), "skipped": listed, "notes": list(made.notes)}, show)
+
+
+def _agreed(question: str) -> bool:
+    """Whether a person says yes."""
+    if not sys.stdin.isatty():
+        raise WrongUse("--clear asks before it removes anything, and there is nobody to answer: give --yes")
+    err.print(f"{question} [y/N] ", end="", soft_wrap=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _strict(strict: bool, skipped: Sequence[Any]) -> None:

@@ -186,7 +186,9 @@ def test_random_objects_never_crash(tmp_path_factory, text):
 
 
 @settings(deadline=None, max_examples=50)
-@given(rows=st.lists(st.tuples(st.text(min_size=1), st.integers(0, 30)), min_size=1, unique_by=lambda r: printable(r[0])))
+@given(
+    rows=st.lists(st.tuples(st.text(min_size=1), st.integers(0, 30)), min_size=1, unique_by=lambda r: printable(r[0]))
+)
 def test_json_lines_come_back(tmp_path_factory, rows):
     path = tmp_path_factory.getbasetemp() / "back.jsonl"
     path.write_text("\n".join(json.dumps({"path": name, "label": label}) for name, label in rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from unseen import encoders, protocols, registry
+from unseen import encoders, protocols, registry, signals
+from unseen.api import learnt
+from unseen.api import queue as labelling
 from unseen.classifier import OpenSetClassifier, Verdicts
 from unseen.data import ImageFiles, Inputs, open_inputs
 from unseen.encoders import Encoder, open_encoder
@@ -56,18 +59,22 @@ def encode(
     limit: int | None = None,
     seed: int = 0,
     device: str = "cpu",
+    workers: int | None = None,
     progress: Progress | None = None,
 ) -> Support:
     """One pass over the inputs: everything wanted, kept in a store.
 
     Args:
-        source: a folder of class folders, a manifest, an array file, arrays, or `Inputs`.
+        source: a folder of class folders, a manifest, an array file, arrays, or `Inputs`. Of a labelling queue (see
+            `score`) the rows that have a label by now.
         encoder: name or object; by default ``packaged`` for images and ``arrays`` for arrays.
         wanted: signals and requests; by default all that the encoder gives.
         cache: folder of the store; None is the user's cache folder, False keeps nothing.
         limit: at most so many inputs, drawn by class under the seed.
         seed: of that draw.
         device: where the network runs.
+        workers: threads that read and decode; by default one for each usable core, at most 16. The result is the same,
+            bit for bit, with any number.
         progress: called with (what is being done, done, in all).
 
     Returns:
@@ -75,7 +82,7 @@ def encode(
     """
     inputs = _inputs(source, limit, seed)
     made = _encoder(inputs, encoder, device)
-    return encoders.encode(inputs, made, wanted, cache=cache, progress=_part(progress, "encoding"))
+    return encoders.encode(inputs, made, wanted, cache=cache, progress=_part(progress, "encoding"), workers=workers)
 
 
 def audit(
@@ -90,6 +97,7 @@ def audit(
     seed: int = 0,
     device: str = "cpu",
     pixels: bool = True,
+    workers: int | None = None,
     progress: Progress | None = None,
 ) -> protocols.Audit:
     """Say which detector should guard this data, and how good it will be on classes nobody has collected.
@@ -105,6 +113,7 @@ def audit(
         seed: of every draw.
         device: where the network runs.
         pixels: also score raw pixels, the row that shows when a task is trivial.
+        workers: as for `encode`.
         progress: called with (what is being done, done, in all).
 
     Raises:
@@ -124,10 +133,10 @@ def audit(
             "of their own. `fit` works without labels"
         )
     made = _encoder(inputs, encoder, device)
-    support = _features(inputs, made, cache, progress)
+    support = _features(inputs, made, cache, progress, workers)
     raw = None
     if pixels and inputs.kind == "images" and made.name != "pixels":
-        raw = encoders.encode(inputs, "pixels", cache=cache, progress=_part(progress, "pixels"))
+        raw = encoders.encode(inputs, "pixels", cache=cache, progress=_part(progress, "pixels"), workers=workers)
     return protocols.audit(
         support,
         detectors=detectors,
@@ -152,6 +161,7 @@ def bench(
     limit: int | None = None,
     seed: int = 0,
     device: str = "cpu",
+    workers: int | None = None,
     progress: Progress | None = None,
 ) -> protocols.Bench:
     """Measure every detector on unknown inputs that you have, near and far, beside baselines that need no network.
@@ -174,6 +184,7 @@ def bench(
         limit: at most so many inputs of each source.
         seed: of every draw.
         device: where the network runs.
+        workers: as for `encode`.
         progress: called with (what is being done, done, in all).
 
     Raises:
@@ -205,8 +216,10 @@ def bench(
     encoded = {}
     for of, one in inputs.items():
         wanted = None if made.accepts == "arrays" else ["features"]
-        encoded[of] = encoders.encode(one, made, wanted, cache=cache, progress=_part(progress, f"encoding {of}"))
-    baselines, notes = _baselines(inputs, encoded, made, cache, progress)
+        encoded[of] = encoders.encode(
+            one, made, wanted, cache=cache, progress=_part(progress, f"encoding {of}"), workers=workers
+        )
+    baselines, notes = _baselines(inputs, encoded, made, cache, progress, workers)
     found = protocols.bench(
         _sources(encoded, near, far),
         detectors=detectors,
@@ -231,6 +244,7 @@ def fit(
     limit: int | None = None,
     seed: int = 0,
     device: str = "cpu",
+    workers: int | None = None,
     progress: Progress | None = None,
 ) -> Fitted:
     """A guard for these known inputs.
@@ -248,6 +262,7 @@ def fit(
         limit: as for `encode`.
         seed: of every draw.
         device: where the network runs.
+        workers: as for `encode`.
         progress: called with (what is being done, done, in all).
 
     Raises:
@@ -270,12 +285,17 @@ def fit(
     reason = f"{detector} was asked for."
     assert guard.encoder is not None
     wanted = ["features"] if automatic and guard.encoder.accepts == "images" else guard.wanted()
-    support = encoders.encode(inputs, guard.encoder, wanted, cache=cache, progress=_part(progress, "encoding"))
+    listed = learnt.Listed.of(inputs, workers)
+    support = _encoded(listed, guard.encoder, wanted, cache, progress, "encoding", workers)
     if automatic:
         expression, found, reason = _choose(support, guard, progress)
         guard.detector = registry.create(expression)
     guard.fit(support)
-    guard.about |= {"source": inputs.source, "chosen": reason}
+    guard.about |= {
+        "source": inputs.source,
+        "chosen": reason,
+        "learnt": [learnt.record(source, listed, support, limit, seed)],
+    }
     if found is not None:
         guard.about["audit"] = {
             "recommended": found.recommended,
@@ -283,6 +303,67 @@ def fit(
             "repeats": found.repeats,
         }
     return Fitted(guard, found, reason, support.skipped, (*support.notes, *guard.notes))
+
+
+def extend(
+    guard: str | os.PathLike[str] | OpenSetClassifier,
+    source: Any,
+    *,
+    known: Sequence[Any] = (),
+    encoder: str | Encoder | None = None,
+    cache: Cache = None,
+    limit: int | None = None,
+    device: str = "cpu",
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Fitted:
+    """A guard that also knows these inputs: classes that it did not know, or more of those that it knows.
+
+    What the guard learnt from is listed again, and what the store holds of it is not encoded again. Detector, alpha and
+    share set aside are those of the guard; see `OpenSetClassifier.extend`. The guard that is given stays as it is.
+
+    Args:
+        guard: a fitted classifier or the file of one.
+        source: new known inputs, as for `encode`; with labels where the guard was fitted with labels. Exact copies of
+            what the guard learnt from are left out.
+        known: what the guard learnt from, each source in its order; by default where the guard's file says it lay.
+        encoder: needed where the file cannot hold it.
+        cache: as for `encode`.
+        limit: at most so many of the new inputs, drawn by class under the guard's seed.
+        device: where the network runs.
+        workers: as for `encode`.
+        progress: called with (what is being done, done, in all).
+
+    Raises:
+        BadInput: when what the guard learnt from is not there, or no longer what it was.
+        WrongUse: when the guard does not say what it learnt from, or only one of old and new has labels.
+        NotEnoughKnown: as `fit`.
+    """
+    classifier = guard if isinstance(guard, OpenSetClassifier) else load(guard, encoder=encoder, device=device)
+    classifier.check_encoder()
+    before, of_encoder = classifier.info(), classifier.encoder
+    assert of_encoder is not None
+    inputs = _inputs(source, limit, classifier.seed)
+    if (inputs.labels is None) == bool(before["classes"]):
+        here, there = ("no labels", "some") if inputs.labels is None else ("labels", "none")
+        raise WrongUse(f"{inputs.source} has {here} and the inputs that the guard learnt from have {there}")
+    old = learnt.known_sources(classifier, known, _inputs, workers)
+    whole = learnt.Listed.of(inputs, workers)
+    new, notes = learnt.without_known(whole, old)
+    wanted = classifier.wanted()
+    supports = [_encoded(one, of_encoder, wanted, cache, progress, "encoding known", workers) for one in old]
+    added = _encoded(new, of_encoder, wanted, cache, progress, "encoding", workers)
+    wider = classifier.extend(added, tuple(supports))
+    wider.about |= {
+        "source": ", ".join([*(one.inputs.source for one in old), inputs.source]),
+        "learnt": [
+            *learnt.records_again(classifier, known, old, supports),
+            learnt.record(source, whole, added, limit, classifier.seed),
+        ],
+    }
+    reason = learnt.sentence(before, wider.info())
+    skipped = (*(pair for support in supports for pair in support.skipped), *added.skipped)
+    return Fitted(wider, None, reason, skipped, (*notes, *added.notes, *wider.notes))
 
 
 def load(
@@ -304,6 +385,8 @@ def score(
     seed: int = 0,
     device: str = "cpu",
     copy_unseen: str | os.PathLike[str] | None = None,
+    queue: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
     progress: Progress | None = None,
 ) -> Verdicts:
     """Say which inputs are known.
@@ -321,22 +404,82 @@ def score(
         device: where the network runs.
         copy_unseen: folder to copy the unseen files to, under the names they have in ``source``. A file there with
             other content stays, and the copy gets a number.
+        queue: file to write all inputs to, the newest first, with a column ``label`` for a person to fill in: ``.csv``
+            or ``.jsonl``. Filled in, it is a source for `fit`, `audit` and `extend`, which leave out rows without a
+            label.
+        workers: as for `encode`.
         progress: called with (what is being done, done, in all).
 
     Raises:
         NotEnoughKnown: when the calibration rows are too few for ``alpha``, or for any discovery.
-        WrongUse: when ``copy_unseen`` is given and the inputs are not files, or both ``alpha`` and ``discoveries`` are.
+        WrongUse: when ``copy_unseen`` is given and the inputs are not files, both ``alpha`` and ``discoveries`` are, or
+            ``queue`` is a file in which labels stand.
     """
+    if queue is not None:
+        labelling.check_queue(Path(queue))
     classifier = guard if isinstance(guard, OpenSetClassifier) else load(guard, encoder=encoder, device=device)
     inputs = _inputs(source, limit, seed)
     if copy_unseen is not None and not isinstance(inputs, ImageFiles):
         raise WrongUse(f"{inputs.source} holds arrays: there are no files to copy, the table names the unseen rows")
     verdicts = classifier.predict(
-        inputs, alpha=alpha, discoveries=discoveries, cache=cache, progress=_part(progress, "encoding")
+        inputs,
+        alpha=alpha,
+        discoveries=discoveries,
+        cache=cache,
+        workers=workers,
+        progress=_part(progress, "encoding"),
     )
+    if queue is not None:
+        labelling.write_queue(verdicts, queue, inputs)
     if copy_unseen is not None and isinstance(inputs, ImageFiles):
         verdicts = _copied(verdicts, inputs, Path(copy_unseen))
     return verdicts
+
+
+def cache(
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    encoder: str = "",
+    older_than: float = 0.0,
+    clear: bool = False,
+) -> dict[str, Any]:
+    """What the store holds of each encoder, or what was removed of it.
+
+    What is removed is encoded again when it is needed. Only files that the store wrote are removed, and a shard that is
+    being written is left alone.
+
+    Args:
+        folder: the store; by default that in the user's cache folder.
+        encoder: only encoders with this in their id.
+        older_than: only what nobody has written or read for so many days.
+        clear: remove it.
+
+    Returns:
+        ``folder``; ``removed``, whether it was removed; ``encoders``, the one used last first, each with ``encoder``
+        (its id), ``signals``, ``shards``, ``inputs`` (rows), ``bytes`` and ``last_used``; ``shards``, ``inputs`` and
+        ``bytes`` of all.
+
+    Raises:
+        BadInput: when ``folder`` is a file, or something in it cannot be read or removed.
+        WrongUse: when ``older_than`` is below 0.
+    """
+    if older_than < 0:
+        raise WrongUse(f"older_than={older_than}: give a number of days from 0")
+    place = encoders.default_cache() if folder is None else Path(folder)
+    found = (signals.clear if clear else signals.shelves)(place, encoder=encoder, older_than=older_than)
+    rows: list[dict[str, Any]] = [
+        {
+            "encoder": shelf.encoder,
+            "signals": list(shelf.signals),
+            "shards": shelf.shards,
+            "inputs": shelf.inputs,
+            "bytes": shelf.size,
+            "last_used": datetime.datetime.fromtimestamp(shelf.last_used, datetime.UTC).isoformat(timespec="seconds"),
+        }
+        for shelf in found
+    ]
+    total = {name: sum(shelf[name] for shelf in rows) for name in ("shards", "inputs", "bytes")}
+    return {"folder": str(place), "removed": clear, "encoders": rows, **total}
 
 
 def info(guard: str | os.PathLike[str] | OpenSetClassifier) -> dict[str, Any]:
@@ -424,7 +567,28 @@ def write_arrays(support: Support, path: str | os.PathLike[str]) -> Path:
 def _inputs(source: Any, limit: int | None, seed: int) -> Inputs:
     if seed < 0:
         raise WrongUse(f"seed={seed}: give a number from 0")
-    return open_inputs(source, limit=limit, seed=seed)
+    return open_inputs(labelling.read_queue(source) if labelling.is_queue(source) else source, limit=limit, seed=seed)
+
+
+def _encoded(
+    listed: learnt.Listed,
+    encoder: Encoder,
+    wanted: Any,
+    cache: Cache,
+    progress: Progress | None,
+    what: str,
+    workers: int | None,
+) -> Support:
+    """Inputs of which it is known what they contain, encoded."""
+    return encoders.encode(
+        listed.inputs,
+        encoder,
+        wanted,
+        cache=cache,
+        progress=_part(progress, what),
+        workers=workers,
+        digests=listed.digests,
+    )
 
 
 def _encoder(inputs: Inputs, encoder: str | Encoder | None, device: str) -> Encoder:
@@ -433,9 +597,11 @@ def _encoder(inputs: Inputs, encoder: str | Encoder | None, device: str) -> Enco
     return open_encoder(encoder, device)
 
 
-def _features(inputs: Inputs, encoder: Encoder, cache: Cache, progress: Progress | None) -> Support:
+def _features(
+    inputs: Inputs, encoder: Encoder, cache: Cache, progress: Progress | None, workers: int | None
+) -> Support:
     wanted = None if encoder.accepts == "arrays" else ["features"]
-    return encoders.encode(inputs, encoder, wanted, cache=cache, progress=_part(progress, "encoding"))
+    return encoders.encode(inputs, encoder, wanted, cache=cache, progress=_part(progress, "encoding"), workers=workers)
 
 
 def _without_copies(inputs: dict[str, Inputs]) -> tuple[dict[str, Inputs], dict[str, int]]:
@@ -478,6 +644,7 @@ def _baselines(
     encoder: Encoder,
     cache: Cache,
     progress: Progress | None,
+    workers: int | None,
 ) -> tuple[dict[str, dict[str, Support]], list[str]]:
     """Pixels, edges and file sizes of the rows that could be encoded, and what cannot be compared, in words."""
     if encoder.accepts != "images":
@@ -490,7 +657,9 @@ def _baselines(
     for name in ("pixels", "edges"):
         if name != encoder.name:
             found[name] = {
-                of: encoders.encode(one, name, cache=cache, progress=_part(progress, f"{name} of {of}"))
+                of: encoders.encode(
+                    one, name, cache=cache, progress=_part(progress, f"{name} of {of}"), workers=workers
+                )
                 for of, one in readable.items()
             }
     files = {of: one for of, one in readable.items() if isinstance(one, ImageFiles)}

@@ -118,9 +118,9 @@ def _told(verdicts: Verdicts, guard: OpenSetClassifier) -> dict[str, Any]:
         "title": "unseen: seven digits are known",
         "question": "A guard learnt seven handwritten digits. Does it notice the three it never saw?",
         "answer": (
-            f"It noticed {100 * novel.mean():.1f} % of {len(novel)} images of digits never shown, and wrongly stopped "
-            f"{100 * known.mean():.1f} % of {len(known)} new images of known digits "
-            f"({100 * guard.alpha:.0f} % were promised)."
+            f"It noticed {100 * novel.mean():.1f}\u00a0% of {len(novel)} images of digits never shown, and wrongly "
+            f"stopped {100 * known.mean():.1f}\u00a0% of {len(known)} new images of known digits "
+            f"({100 * guard.alpha:.0f}\u00a0% were promised)."
         ),
     }
 

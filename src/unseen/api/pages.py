@@ -20,19 +20,22 @@ import copy
 import datetime
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from unseen.api.learnt import known_sources
 from unseen.classifier import OpenSetClassifier, Verdicts, set_aside, short_id, versions
 from unseen.data import Inputs, Unreadable, open_inputs
 from unseen.encoders import encode
 from unseen.encoders.base import check_kind
-from unseen.errors import BadInput
+from unseen.errors import BadInput, WrongUse
 from unseen.metrics import Evaluation, evaluate
 from unseen.metrics.resampling import drawn_times, percentiles, place, redrawn
 from unseen.protocols import Audit
@@ -84,15 +87,15 @@ def audit_page(found: Audit, source: Any = None, *, command: str | None = None) 
         | {
             "encoder": short_id(found.encoder),
             "promise_title": "What the numbers say",
-            "promise": f"Each class was held out: detectors learnt the others from {splits}, and met it beside new "
-            "inputs of the classes they had learnt. Means and intervals are over held-out classes, so they speak of "
+            "promise": f"Each class was held out: detectors learnt the others ({splits}) and met it beside new inputs "
+            "of the classes they had learnt. Means and intervals are over held-out classes, so they speak of "
             f"further classes of this kind, on average. {found.n_calibration:,} inputs were set aside for the "
             "threshold and never looked at.",
             "does_not_title": "What they do not say",
             "does_not_promise": "How unknown inputs of another kind fare, such as another place, a broken camera, "
-            "or things unlike all of your classes; nor how any single new class fares: the spread below shows how "
+            "or things unlike all of your classes; nor how any single new class fares: the strips above show how "
             "much classes differ. The recommended detector was chosen on these very classes, which flatters it a "
-            "little. No threshold is set here: that is what `unseen fit` does.",
+            "little. No threshold is set here: the fit of a guard does that.",
         },
         "reproduce": _reproduce(command, found.seed),
     }
@@ -115,9 +118,9 @@ def bench_page(found: Any, *, command: str | None = None) -> dict[str, Any]:
         if about["auroc_interval"] is not None:
             low, high = about["auroc_interval"]
             between = f" ({_level(told['confidence'])} interval {_percent(low)} to {_percent(high)})"
-        sets = f"{len(about['sets'])} {kind} set{'s' if len(about['sets']) > 1 else ''}"
-        over = "over " if len(about["sets"]) > 1 else "on "
-        parts.append(f"{about['best']} is the best {over}{sets}: AUROC {_percent(about['auroc'])}{between}")
+        many = len(about["sets"])
+        on = f"mean AUROC over {many} {kind} sets" if many > 1 else f"AUROC on the {kind} set"
+        parts.append(f"{about['best']} has the highest {on}, {_percent(about['auroc'])}{between}")
     named = [f"{kind}: {', '.join(about['sets'])}" for kind, about in told["groups"].items()]
     copies = [
         f"{count:,} {'input' if count == 1 else 'inputs'} of {name} left out: exact copies of known ones"
@@ -146,32 +149,34 @@ def bench_page(found: Any, *, command: str | None = None) -> dict[str, Any]:
     }
 
 
-def known_inputs(guard: OpenSetClassifier, source: Any = None) -> Inputs | None:
+def known_inputs(guard: OpenSetClassifier, *sources: Any) -> tuple[Inputs, ...]:
     """The known inputs to show beside new ones; nothing but names is read.
 
     Args:
         guard: a fitted classifier.
-        source: where they are; by default where they were at the fit.
+        sources: where they are; by default where they were when the guard learnt from them.
 
     Returns:
-        None where ``source`` is not given and the recorded one is not there any more, or cannot be used.
+        One listing a source; none where no sources are given and a recorded one is not there any more, or cannot be
+        used.
 
     Raises:
-        BadInput: when ``source`` is given and cannot be listed, or the guard's encoder reads another kind of input.
+        BadInput: when a given source cannot be listed, or the guard's encoder reads another kind of input.
     """
-    if source is not None:
-        inputs = open_inputs(source)
-        if guard.encoder is not None:
-            check_kind(guard.encoder, inputs.kind, inputs.source)
-        return inputs
-    recorded = guard.about.get("source")
-    if not recorded or guard.encoder is None or not os.path.exists(recorded):  # noqa: PTH110 - may be no path at all
-        return None
+    if sources:
+        given = tuple(open_inputs(source) for source in sources)
+        for inputs in given:
+            if guard.encoder is not None:
+                check_kind(guard.encoder, inputs.kind, inputs.source)
+        return given
+    recorded = [before.get("source") for before in guard.about.get("learnt") or [guard.about]]
+    if guard.encoder is None or not all(source and Path(source).exists() for source in recorded):
+        return ()
     try:
-        inputs = open_inputs(recorded)
+        found = tuple(open_inputs(source) for source in recorded)
     except BadInput:
-        return None
-    return inputs if inputs.kind == guard.encoder.accepts else None
+        return ()
+    return found if {inputs.kind for inputs in found} == {guard.encoder.accepts} else ()
 
 
 def score_page(
@@ -182,6 +187,7 @@ def score_page(
     *,
     cache: Cache = None,
     seed: int = 0,
+    workers: int | None = None,
     command: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -194,9 +200,11 @@ def score_page(
         verdicts: what ``guard`` said.
         guard: the classifier, with its encoder.
         source: the inputs that were scored, as for `unseen.score`; without them nothing is shown beside anything.
-        known: known inputs, as for `unseen.score`; by default the guard's own where they still are: `known_inputs`.
+        known: known inputs, as for `unseen.score`, or a tuple of several such sources; by default those that the guard
+            learnt from, where they still are: `known_inputs`.
         cache: a store for the encoding of the known inputs; None is the user's cache folder, False keeps nothing.
         seed: the seed of the command.
+        workers: threads that read and decode, as for `unseen.encode`.
         command: as it was typed, to be repeated.
         progress: called with (what is being done, done, in all).
 
@@ -217,10 +225,12 @@ def score_page(
         answer = f"{are}; of these, at most {_percent(verdicts.discoveries or 0)} are expected to be known."
     novel, border = _looked_at(verdicts)
     rows = list(dict.fromkeys([*_most_novel(verdicts, MAX_RECORDS), *novel, *border]))
-    at_hand = known_inputs(guard, known)
-    neighbours, beside = _neighbours(verdicts, guard, inputs, at_hand, rows, cache, progress)
-    for row, found_there in neighbours.items():
-        records[row]["nearest_known"] = found_there["path"]
+    given = known if isinstance(known, tuple) else () if known is None else (known,)
+    at_hand = known_inputs(guard, *given)
+    reading = _Reading(guard, cache, workers, progress)
+    neighbours, beside = _neighbours(verdicts, reading, inputs, at_hand, rows)
+    for row, neighbour in neighbours.items():
+        records[row]["nearest_known"] = neighbour.path
     page: dict[str, Any] = {
         "title": "unseen: score",
         "question": f"Which of {'these' if inputs is None else 'the'} {n:,} inputs"
@@ -235,7 +245,7 @@ def score_page(
             "expected_range": told["expected_if_all_known"],
             "distributions": _distributions(verdicts, guard),
             "curves": _curves(verdicts, inputs),
-            "thumbnails": _thumbnails(records, verdicts, inputs, at_hand, neighbours, novel, border),
+            "thumbnails": _thumbnails(records, verdicts, inputs, neighbours, novel, border),
             "beside": beside,
         },
         "calibration": _calibration(verdicts, guard),
@@ -265,20 +275,53 @@ def _looked_at(verdicts: Verdicts) -> tuple[list[int], list[int]]:
     return novel, [*order[unseen][-half:].tolist(), *order[~unseen][:half].tolist()]
 
 
+@dataclass(frozen=True)
+class _Neighbour:
+    """A known input beside a new one, and where it lies."""
+
+    path: str
+    label: str | None
+    similarity: float
+    inputs: Inputs
+    place: int
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How inputs are encoded for a page."""
+
+    guard: OpenSetClassifier
+    cache: Cache
+    workers: int | None
+    progress: Progress | None
+
+    def known(self, inputs: Inputs) -> Support:
+        """Features of known inputs, from the store where it has them."""
+        progress = self.progress
+        part = None if progress is None else (lambda done, total: progress("encoding the known", done, total))
+        return self._encoded(inputs, self.cache, part)
+
+    def new(self, inputs: Inputs) -> Support:
+        """Features of the few inputs that are looked at."""
+        return self._encoded(inputs, False, None)
+
+    def _encoded(self, inputs: Inputs, cache: Cache, progress: Callable[[int, int], None] | None) -> Support:
+        assert self.guard.encoder is not None
+        wanted = None if self.guard.encoder.accepts == "arrays" else ["features"]
+        return encode(inputs, self.guard.encoder, wanted, cache=cache, progress=progress, workers=self.workers)
+
+
 def _neighbours(
-    verdicts: Verdicts,
-    guard: OpenSetClassifier,
-    inputs: Inputs | None,
-    known: Inputs | None,
-    rows: Sequence[int],
-    cache: Cache,
-    progress: Progress | None,
-) -> tuple[dict[int, dict[str, Any]], str]:
+    verdicts: Verdicts, reading: _Reading, inputs: Inputs | None, known: tuple[Inputs, ...], rows: Sequence[int]
+) -> tuple[dict[int, _Neighbour], str]:
     """For rows of the verdicts the nearest known input, and a sentence about what these are, or why there are none."""
     if inputs is None or not rows:
         return {}, ""
+    guard, encoder = reading.guard, reading.guard.encoder
     without = "Only the name of the nearest class stands beside each: "
-    if known is None:
+    if encoder is None:
+        return {}, f"{without}the guard came without its encoder."
+    if not known:
         recorded = guard.about.get("source")
         why = f"the known inputs of the fit, {recorded}, are not there any more"
         why = why if recorded else "the guard does not say where its known inputs are"
@@ -287,42 +330,49 @@ def _neighbours(
     shown = {verdicts.keys[row]: row for row in rows if verdicts.keys[row] in places}
     if not shown:
         return {}, f"{without}{inputs.source} holds none of the inputs that were scored."
-    new = _encoded(inputs.take([places[key] for key in shown]), guard, False, None)
-    those = _encoded(known, guard, cache, progress)
-    if "features" not in new.signals or "features" not in those.signals:
+    if encoder.accepts == "images" and "features" not in encoder.provides:
         return {}, f"{without}there are no features to compare by."
-    fitted, whose = _fitted_rows(those, guard)
-    at, similarity = _nearest(new.gather("features"), fitted)
-    found: dict[int, dict[str, Any]] = {}
-    for key, row, cosine in zip(new.keys, at.tolist(), similarity.tolist(), strict=True):
-        about = {"path": fitted.keys[row], "similarity": cosine}
-        if fitted.labels is not None:
-            about["label"] = fitted.classes[int(fitted.labels[row])]
-        found[shown[key]] = about
-    return found, (
+    new = reading.new(inputs.take([places[key] for key in shown]))
+    those, whose = _fitted(guard, known, reading)
+    if not all("features" in support.signals for support in (new, *those.values())):
+        return {}, f"{without}there are no features to compare by."
+    queries = new.gather("features")
+    nearest: dict[int, _Neighbour] = {}
+    for source, support in those.items():
+        there = {key: place for place, key in enumerate(source.keys)}
+        at, similarity = _nearest(queries, support)
+        for key, row, cosine in zip(new.keys, at.tolist(), similarity.tolist(), strict=True):
+            before = nearest.get(shown[key])
+            if before is None or cosine > before.similarity:
+                label = None if support.labels is None else support.classes[int(support.labels[row])]
+                path = support.keys[row]
+                nearest[shown[key]] = _Neighbour(path, label, cosine, source, there[path])
+    return nearest, (
         f"Beside each stands the nearest of {whose}: the one whose features point in the most similar direction "
         "(cosine in brackets, 1 is the same)."
     )
 
 
-def _encoded(inputs: Inputs, guard: OpenSetClassifier, cache: Cache, progress: Progress | None) -> Support:
-    assert guard.encoder is not None
-    wanted = None if guard.encoder.accepts == "arrays" else ["features"]
-    part = None if progress is None else (lambda done, total: progress("encoding the known", done, total))
-    return encode(inputs, guard.encoder, wanted, cache=cache, progress=part)
-
-
-def _fitted_rows(known: Support, guard: OpenSetClassifier) -> tuple[Support, str]:
-    """The rows that the guard was fitted on, or all where these are others than at the fit; and what they are."""
-    about = guard.about
-    n_fit, n_aside = about.get("n_fit"), about.get("n_calibration")
-    counts = {} if known.labels is None else np.bincount(known.labels, minlength=len(known.classes)).tolist()
-    per_class = dict(zip(known.classes, counts, strict=True)) if counts else {}
-    if len(known) > 1 and per_class == about.get("inputs_per_class"):
-        rest, aside = set_aside(known, guard.calibration, guard.seed)
-        if (len(rest), len(aside)) == (n_fit, n_aside):
-            return known.take(rest), f"the {len(rest):,} inputs that the guard was fitted on"
-    return known, f"these {len(known):,} known inputs, which are not the same as at the fit"
+def _fitted(
+    guard: OpenSetClassifier, known: tuple[Inputs, ...], reading: _Reading
+) -> tuple[dict[Inputs, Support], str]:
+    """The rows of each source that the guard was fitted on, or all where these are others; and what they are."""
+    try:
+        then = known_sources(
+            guard, known, lambda source, limit, seed: open_inputs(source, limit=limit, seed=seed), None
+        )
+        sources = tuple(one.inputs for one in then)
+    except (BadInput, WrongUse):  # they changed since
+        sources, then = known, []
+    supports = {source: reading.known(source) for source in sources}
+    if then and all(len(support) > 1 for support in supports.values()):
+        parts = {source: set_aside(support, guard.calibration, guard.seed) for source, support in supports.items()}
+        fit, aside = (sum(len(part[side]) for part in parts.values()) for side in (0, 1))
+        if (fit, aside) == (guard.about.get("n_fit"), guard.about.get("n_calibration")):
+            rest = {source: support.take(parts[source][0]) for source, support in supports.items()}
+            return rest, f"the {fit:,} inputs that the guard was fitted on"
+    total = sum(map(len, supports.values()))
+    return supports, f"these {total:,} known inputs, which are not the same as at the fit"
 
 
 def _nearest(queries: Tensor, known: Support) -> tuple[np.ndarray, np.ndarray]:
@@ -344,8 +394,7 @@ def _thumbnails(
     records: Sequence[dict[str, Any]],
     verdicts: Verdicts,
     inputs: Inputs | None,
-    known: Inputs | None,
-    neighbours: dict[int, dict[str, Any]],
+    neighbours: Mapping[int, _Neighbour],
     novel: Sequence[int],
     border: Sequence[int],
 ) -> list[dict[str, Any]]:
@@ -353,16 +402,20 @@ def _thumbnails(
     if inputs is None or inputs.kind != "images":
         return []
     places = {key: place for place, key in enumerate(inputs.keys)}
-    known_places = {} if known is None else {key: place for place, key in enumerate(known.keys)}
     pictures = []
     for row, kind in [*((row, NOVEL) for row in novel), *((row, BORDER) for row in border)]:
         image = _picture(inputs, places.get(verdicts.keys[row]))
         if image is None:
             continue
         picture: dict[str, Any] = records[row] | {"image": image, "kind": kind}
-        if row in neighbours and known is not None:
+        if row in neighbours:
             beside = neighbours[row]
-            picture["beside"] = beside | {"image": _picture(known, known_places.get(beside["path"]))}
+            picture["beside"] = {
+                "path": beside.path,
+                "label": beside.label,
+                "similarity": beside.similarity,
+                "image": _picture(beside.inputs, beside.place),
+            }
         pictures.append(picture)
     return pictures
 
@@ -386,14 +439,14 @@ def _sides(verdicts: Verdicts) -> np.ndarray | None:
 
 
 def _distributions(verdicts: Verdicts, guard: OpenSetClassifier) -> list[dict[str, Any]]:
-    groups = [{"name": "known, set aside at the fit", "scores": guard.calibrator.scores.tolist()}]
+    groups = [{"name": "known, set aside", "scores": guard.calibrator.scores.tolist()}]
     known = _sides(verdicts)
     if known is None:
         return [*groups, {"name": "these inputs", "scores": verdicts.familiarity.tolist()}]
     return [
         *groups,
-        {"name": "labelled with a known class", "scores": verdicts.familiarity[known].tolist()},
-        {"name": "labelled with another class", "scores": verdicts.familiarity[~known].tolist()},
+        {"name": "labelled as known", "scores": verdicts.familiarity[known].tolist()},
+        {"name": "labelled otherwise", "scores": verdicts.familiarity[~known].tolist()},
     ]
 
 
@@ -538,8 +591,8 @@ def _name(source: Any) -> str:
 
 
 def _level(confidence: float) -> str:
-    return f"{100 * confidence:g} %"
+    return f"{100 * confidence:g}\u00a0%"
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return f"{100 * share:.1f}\u00a0%"  # never a number at the end of a line without its sign

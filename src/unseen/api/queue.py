@@ -100,13 +100,16 @@ def read_queue(path: str | os.PathLike[str]) -> Inputs:
     """
     rows = open_inputs(path, label_column=None)
     labels = _labels(Path(path))
-    names = [labels.get(key, "") for key in rows.keys]  # noqa: SIM118 - not a dict
+    names = [labels.get(key, "") for key in rows.keys]
     if not any(names):
         raise BadInput(f'{rows.source}: no row has a label yet: fill in the column "label" of what you can name')
     filled = rows.take(np.array([bool(name) for name in names]))
     filled.classes, filled.labels = encode_labels([name for name in names if name])
     if left := len(rows) - len(filled):
-        filled.notes = (*filled.notes, f"{left:,} {'row has' if left == 1 else 'rows have'} no label and were left out")
+        filled.notes = (
+            *filled.notes,
+            f"{left:,} {'row has no label and was' if left == 1 else 'rows have no label and were'} left out",
+        )
     return filled
 
 
@@ -116,7 +119,8 @@ def _places(inputs: ImageFiles, folder: Path) -> dict[str, str]:
     found = {}
     for row, key in enumerate(inputs.keys):
         file = inputs.path(row).absolute()
-        found[key] = str(file.relative_to(base) if file.is_relative_to(base) else file)
+        name = str(file.relative_to(base) if file.is_relative_to(base) else file)
+        found[key] = f"./{name}" if name[0].isspace() else name  # a table loses spaces at the beginning of a field
     return found
 
 

@@ -46,7 +46,7 @@ CONFIG: Spec = {
         "labelColor": "currentColor",
         "titleColor": "currentColor",
         "labelFontSize": 12,
-        "labelLimit": 280,
+        "labelLimit": 200,
         "orient": "top",
         "direction": "vertical",
         "symbolStrokeWidth": 2.5,
@@ -198,7 +198,7 @@ def intervals(rows: Sequence[Mapping[str, Any]]) -> Spec:
         scale=alt.Scale(domain=roles, range=["diamond", "circle", "circle"]),
         legend=None,
     )
-    size = alt.Size("role:N", scale=alt.Scale(domain=roles, range=[190, 80, 80]), legend=None)
+    size = alt.Size("role:O", sort=roles, scale=alt.Scale(domain=roles, range=[190, 80, 80]), legend=None)
     tips = [
         alt.Tooltip("label:N", title="detector"),
         alt.Tooltip("auroc:Q", title="AUROC (%)", format=".1f"),
@@ -211,7 +211,7 @@ def intervals(rows: Sequence[Mapping[str, Any]]) -> Spec:
     )
     points = base.mark_point(filled=True, opacity=1).encode(x=x, color=colour, shape=shape, size=size, tooltip=tips)
     description = "AUROC of each detector with its interval, best first."
-    return _finish(alt.layer(points, whiskers), description, height={"step": 26})
+    return _finish(alt.layer(points, whiskers), description, height=26 * len(set(names)))
 
 
 def held_out(rows: Sequence[Mapping[str, Any]], classes: Sequence[str], recommended: str, what: str = "class") -> Spec:
@@ -254,7 +254,7 @@ def held_out(rows: Sequence[Mapping[str, Any]], classes: Sequence[str], recommen
     ends = [alt.Tooltip("low:Q", title="from", format=".1f"), alt.Tooltip("high:Q", title="to", format=".1f")]
     layers.append(dots.encode(x=x, y=y, tooltip=[*tips, *ends] if reaches else tips))
     chart: Any = alt.layer(*layers)
-    return _finish(chart, f"AUROC of {recommended} for each {what}, worst first.", height={"step": 24})
+    return _finish(chart, f"AUROC of {recommended} for each {what}, worst first.", height=24 * len(classes))
 
 
 def roc(lines: Sequence[Mapping[str, Any]], positive: str, at: Sequence[float] | None = None) -> Spec:
@@ -284,6 +284,8 @@ def precision_recall(
         share: of the unknown among all inputs, the precision of a guess.
         at: as of :func:`roc`.
     """
+    # Precision where nothing is found is a convention, and once all is found the curve only falls on the spot.
+    lines = [line | {"points": _between_none_and_all(line["points"])} for line in map(dict, lines)]
     titles = ("unknown inputs found (%)", "unknown among those called unseen (%)")
     guess = [] if share is None else [{"x": 0, "y": 100 * share}, {"x": 100, "y": 100 * share}]
     return _curves(lines, titles, guess, "Precision over recall, unknown positive; dashed: guessing.", at)
@@ -334,6 +336,11 @@ def _curves(
     return _finish(chart, description, height=340)
 
 
+def _between_none_and_all(points: Sequence[Sequence[float]]) -> list[Sequence[float]]:
+    full = next((at for at, point in enumerate(points) if point[0] >= 1), len(points))
+    return [point for point in points[: full + 1] if point[0] > 0]
+
+
 def _thinned(points: Sequence[Sequence[float]], width: int) -> list[list[float]]:
     """At most `MAX_POINTS` finite points, in per cent; a thousandth of one is less than a pixel."""
     curve = np.asarray(points, dtype=np.float64).reshape(-1, width)
@@ -364,7 +371,7 @@ def _per_cent_scale(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> A
     return alt.Scale(domain=[10 * math.floor(min(50.0, lowest) / 10), 100])
 
 
-def _finish(chart: Any, description: str, height: int | Spec) -> Spec:
+def _finish(chart: Any, description: str, height: int) -> Spec:
     spec: Spec = chart.to_dict()
     spec.pop("$schema", None)  # an address that nothing needs
     autosize = {"type": "fit-x", "contains": "padding", "resize": True}

@@ -444,10 +444,10 @@ def _seconds(value: Any) -> str:
     return f"{value:,.1f}\u00a0s" if value >= 1 else f"{1000 * value:,.3g}\u00a0ms"
 
 
-def _short(value: Any) -> str:
-    """The two ends of a text too long for a table."""
+def _short(value: Any, most: int = MAX_TEXT) -> str:
+    """The two ends of a text too long for a table, or for a list of remarks."""
     text = str(value)
-    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT // 2]} … {text[-MAX_TEXT // 2 :]}"
+    return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 2 :]}"
 
 
 def _value(value: Any) -> str:
