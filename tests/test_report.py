@@ -16,6 +16,7 @@ import pytest
 
 from unseen.errors import NoRoom, WrongUse
 from unseen.report import charts, render, thumbnail
+from unseen.report import page as page_module
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 HOSTILE = """x</script><script>alert("1")</script>'"><img src=x onerror=alert(2)>{{ 7 * 7 }}"""
@@ -87,6 +88,11 @@ def score_results(n=240, unseen=31):
         record | {"image": thumbnail(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)), "caption": f"rank {rank + 1}"}
         for rank, record in enumerate(records[:12])
     ]
+    pictures[0] |= {
+        "kind": "the most novel",
+        "beside": {"path": "known/digit 3/IMG_0007.jpg", "label": "digit 3", "similarity": 0.83}
+        | {"image": thumbnail(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))},
+    }
     steps = np.linspace(0, 1, 500)
     return {
         "alpha": 0.05,
@@ -104,6 +110,23 @@ def score_results(n=240, unseen=31):
             "roc": np.stack([steps, steps**0.1], axis=1).tolist(),
             "auroc": 0.909,
             "auroc_interval": [0.88, 0.93],
+            "roc_band": [[x, max(0.0, x**0.1 - 0.07), min(1.0, x**0.1 + 0.05)] for x in (0.0, 0.05, 0.5, 1.0)],
+            "precision_recall": np.stack([steps, 1 - steps / 2], axis=1).tolist(),
+            "precision_recall_band": [[x, 0.9 - x / 2, 1 - x / 3] for x in (0.01, 0.5, 0.9, 1.0)],
+            "share_unknown": 0.129,
+            "ap_unknown": 0.731,
+            "ap_interval": [0.66, 0.79],
+            "at": {"roc": [0.03, 0.7], "precision_recall": [0.7, 0.6]},
+            "band": "Shaded: where 95 % of 400 resamples have the curve.",
+        },
+        "beside": "Beside each stands the nearest of the 240 inputs that the guard was fitted on.",
+        "notes": ["1 file is not an image by name and was passed over: notes.txt"],
+        "labelled": {
+            "known": 200,
+            "known_called_unseen": 4,
+            "other": 40,
+            "other_called_unseen": 27,
+            "accuracy_on_known": 0.955,
         },
         "thumbnails": pictures,
         "skipped": [{"path": "photos/broken.jpg", "reason": "truncated after 12,288 of 90,112 bytes"}],
@@ -190,7 +213,7 @@ def full(tmp_path_factory):
 def test_one_file_that_asks_nothing_of_any_network(full):
     path, page = full
     assert [entry.name for entry in path.parent.iterdir()] == ["page.html"]  # no temporary file stays
-    assert path.stat().st_size < 2_000_000
+    assert path.stat().st_size < 1_500_000
     for tag, attrs in page.tags:
         for name in ("src", "href", "srcset", "action", "data", "poster"):
             value = attrs.get(name) or ""
@@ -215,7 +238,7 @@ def test_structure_and_accessibility(full):
     assert len(page.all("h1")) == 1
     for landmark in ("header", "nav", "main", "footer"):
         assert len(page.all(landmark)) == 1
-    assert len(page.all("img")) == 12
+    assert len(page.all("img")) == 13
     assert all(attrs.get("alt") for attrs in page.all("img"))
     ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert len(ids) == len(set(ids))
@@ -247,10 +270,20 @@ def test_everything_given_is_on_the_page(full):
         "12.9 %",  # of the inputs are unseen
         "5 to 19",
         "And 190 more",
+        "Of 200 inputs labelled with a known class 2.0 % were called unseen; for 95.5 % the nearest class is",
+        "Of 40 inputs labelled with another class 67.5 % were called unseen.",
+        results["score"]["notes"][0],
+        results["score"]["beside"],
+        "nearest known: digit 3 , known/digit 3/IMG_0007.jpg (0.83)",
+        "looks like digit 1",
+        "Average precision 73.1 % (66.0 % to 79.0 %)",
+        "here 12.9 % (dashed: guessing)",
+        results["score"]["curves"]["band"],
         "96.2 % 94.2 % to 97.7 % 86.2 % 23.8 % 12.3 ms 1.5 s packaged",
     ):
         assert said in page.text
-    assert {"spec-distributions", "spec-roc", "spec-detectors", "spec-held-out"} == set(page.specs)
+    charts_there = {"distributions", "roc", "precision-recall", "detectors", "held-out"}
+    assert {f"spec-{name}" for name in charts_there} == set(page.specs)
     assert page.ids >= {"verdicts", "pictures", "records", "audit", "calibration", "skipped", "reproduce"}
 
 
@@ -298,11 +331,12 @@ def hostile(value):
 
 def test_hostile_names_stay_text(full, tmp_path):
     results = full_results()
-    images = [row["image"] for row in results["score"]["thumbnails"]]
+    given = copy.deepcopy(results["score"]["thumbnails"])
     results = hostile(results)
     results["reproduce"]["versions"] = {HOSTILE: HOSTILE}
-    for row, image in zip(results["score"]["thumbnails"], images, strict=True):
-        row["image"] = image
+    for row, as_given in zip(results["score"]["thumbnails"], given, strict=True):
+        row["image"] = as_given["image"]
+    results["score"]["thumbnails"][0]["beside"]["image"] = given[0]["beside"]["image"]
     page = draw(results, tmp_path)
     tame = full[1]
     assert [tag for tag, _ in page.tags if tag in {"script", "img"}] == [
@@ -342,10 +376,10 @@ def test_many_inputs_classes_and_pictures_stay_small(tmp_path):
     score = results["score"] = score_results(n=30_000, unseen=2_000)
     score["distributions"] = [{"name": "new", "scores": rng.normal(size=200_000)}]
     noise = thumbnail(rng.integers(0, 256, (96, 96, 3), dtype=np.uint8))
-    score["thumbnails"] = [score["thumbnails"][0] | {"image": noise} for _ in range(100)]
+    score["thumbnails"] = [score["thumbnails"][1] | {"image": noise, "beside": {"image": noise}} for _ in range(200)]
     score["skipped"] = [{"path": "p" * 10_000, "reason": "r" * 10_000} for _ in range(5_000)]
     page = draw(results, tmp_path)
-    assert (tmp_path / "page.html").stat().st_size < 2_000_000
+    assert (tmp_path / "page.html").stat().st_size < 3_000_000
     assert "And 29,950 more" in page.text
     assert "left out to keep this page small" in page.text
     assert "And 4,800 more" in page.text
@@ -464,6 +498,9 @@ def test_thumbnails_of_tiny_pictures_are_crisp_and_of_photos_small():
     assert decode(thumbnail(photo), Image).shape == (72, 96, 3)
     assert decode(thumbnail(photo[:1]), Image).shape == (1, 96, 3)
     assert len(thumbnail(photo)) < 5_000
+    small = thumbnail(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))  # too large to be enlarged: no PNG of 16 kB
+    assert decode(small, Image).shape == (64, 64, 3)
+    assert len(small) < 9_000
     assert decode(thumbnail(digit[:, ::-1], size=20), Image).shape == (16, 16, 3)
 
 
@@ -527,6 +564,82 @@ def test_importing_the_room_loads_no_plotting_library():
     code = "import sys, unseen.report; print({'altair', 'vl_convert', 'pandas', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_readings_are_points_of_the_curve_and_never_better_than_it():
+    roc = [[0.0, 0.2], [0.04, 0.5], [0.06, 0.9], [0.3, 1.0], [1.0, 1.0]]
+    band = [[0.05, 0.4, 0.7], [0.1, 0.8, 0.95]]
+    read = page_module._readings(roc, band)
+    assert [(row["x"], row["y"]) for row in read] == [(0.0, 0.2), (0.04, 0.5), (0.06, 0.9), (0.3, 1.0)]
+    assert [(row["low"], row["high"]) for row in read] == [(None, None), (0.4, 0.7), (0.8, 0.95), (None, None)]
+    precision = [[0.0, 1.0], [0.6, 0.9], [0.85, 0.8], [0.85, 0.7], [1.0, 0.5], [1.0, 0.2]]
+    read = page_module._readings(precision, recall=True)
+    assert [(row["x"], row["y"]) for row in read] == [(0.6, 0.9), (0.85, 0.8), (1.0, 0.5)]
+
+
+def test_curves_are_drawn_with_band_guess_and_where_the_verdicts_lie(full):
+    _, page = full
+    for name, guess in (("spec-roc", [(0, 0), (100, 100)]), ("spec-precision-recall", [(0, 12.9), (100, 12.9)])):
+        spec = page.specs[name]
+        kinds = {}
+        for layer in spec["layer"]:
+            kinds.setdefault(layer["mark"]["type"], []).append(spec["datasets"][layer["data"]["name"]])
+        dashed, curve = kinds["line"]
+        assert [(row["x"], row["y"]) for row in dashed] == guess
+        assert len(curve) <= charts.MAX_POINTS
+        assert len(kinds["area"][0]) == 4
+        assert all(row["low"] <= row["high"] for row in kinds["area"][0])
+        assert len(kinds["point"][0]) == 1
+
+
+def test_a_precision_recall_curve_has_neither_the_convention_nor_what_follows_full_recall():
+    line = {"points": [[0.0, 1.0], [0.5, 0.8], [1.0, 0.7], [1.0, 0.4]]}
+    spec = charts.precision_recall([line])
+    drawn = [row for rows in spec["datasets"].values() for row in rows]
+    assert [(row["x"], row["y"]) for row in drawn] == [(50.0, 80.0), (100.0, 70.0)]
+
+
+def test_several_curves_have_a_legend_and_dashes():
+    lines = [{"name": name, "points": [[0, 0], [0.5, 0.6], [1, 1]]} for name in ("knn", "pixels: knn")]
+    line = charts.roc(lines, "known")["layer"][-1]["encoding"]
+    assert line["color"]["scale"]["domain"] == line["strokeDash"]["scale"]["domain"] == ["knn", "pixels: knn"]
+    assert line["color"]["legend"] is not None
+    alone = charts.roc(lines[:1], "known")["layer"][-1]["encoding"]
+    assert alone["color"]["legend"] is None
+
+
+def test_files_skipped_in_an_audit_are_listed_too(tmp_path):
+    results = full_results()
+    results["audit"]["skipped"] = [{"path": "known/empty.png", "reason": "empty file"}]
+    page = draw(results, tmp_path)
+    assert "2 files were not read and take no part" in page.text
+    assert "known/empty.png empty file photos/broken.jpg truncated" in page.text
+
+
+def test_what_was_not_tried_and_what_was_noticed_is_said(tmp_path):
+    results = full_results()
+    results["audit"] |= {
+        "not_tried": {"vim": "too few inputs"},
+        "notes": ["2 images look the same"],
+        "promise_title": "What the numbers say",
+        "promise": "Means are over classes.",
+        "does_not_promise": "Nothing of other places.",
+    }
+    text = draw(results, tmp_path).text
+    for said in (
+        "Not tried: 1",
+        "vim : too few inputs",
+        "2 images look the same",
+        "What the numbers say Means are over",
+    ):
+        assert said in text
+    assert "What it does not promise Nothing of other places." in text
+
+
+def test_a_long_warning_is_not_cut(tmp_path):
+    results = full_results()
+    results["audit"]["warnings"] = ["the near set is told apart by " + "and by ".join(["raw pixels alone "] * 40)]
+    assert " ".join(results["audit"]["warnings"][0].split()) in draw(results, tmp_path).text
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a chromium browser")
