@@ -34,6 +34,10 @@ SETTINGS = {  # beside the defaults
     "knn": ("knn(k=20)",),
     "nearest_prototype": ("nearest_prototype(metric='cosine')",),
     "residual": ("residual(origin='mean')",),
+    "openmax": ("openmax(alpha=1)",),
+    "ash": ("ash(variant='B')",),
+    "class_gaussians": ("class_gaussians(shrinkage=0.0)", "unit >> class_gaussians"),
+    "ssd": ("ssd(clusters=10)",),
 }
 APART = {"temperature": "it must learn from images that the network was not trained on, and has a table of its own"}
 
@@ -93,16 +97,17 @@ def network(name: str) -> Encoder:
 def registered(encoder: Encoder) -> tuple[list[str], dict[str, str]]:
     """Expressions of all detectors that this encoder has the signals for, and why others are left out.
 
-    A step scores nothing; it is put before the energy, whose logits are made again by the network's own head.
+    A step scores nothing; the detector that its source names is put behind it. Logits are made again by the network's
+    own head.
     """
     expressions: list[str] = []
     left_out = dict(APART)
     for name in names("detectors"):
         if name in APART:
             continue
-        scores = issubclass(find("detectors", name), Detector)
+        kind = find("detectors", name)
         for expression in (name, *SETTINGS.get(name, ())):
-            whole = expression if scores else f"{expression} >> energy"
+            whole = expression if issubclass(kind, Detector) else f"{expression} >> {kind.partner}"
             try:
                 needs = create(whole).needs  # not without its defaults
                 requests = frozenset(need for need in needs if isinstance(need, Request))

@@ -79,6 +79,23 @@ def _react(d: Any, g: Given) -> Tensor:
     return scores
 
 
+def _shaped(name: str, **arguments: Any) -> Callable[[Any, Given], Tensor]:
+    """A step on feature maps of one pixel, with the last layer behind it and the energy of its logits."""
+
+    def score(d: Any, g: Given) -> Tensor:
+        step = getattr(d, name)(None, lambda maps: _called(g, maps.flatten(1)), **arguments)
+        scores: Tensor = step.predict_feature_maps(g.features[:, :, None, None])
+        return scores
+
+    return score
+
+
+def _unit(d: Any, g: Given) -> Tensor:
+    known, asked = (torch.nn.functional.normalize(x) for x in (g.known, g.features))
+    scores: Tensor = d.Mahalanobis(None).fit_features(known, g.labels).predict_features(asked)
+    return scores
+
+
 def _clipped_entropy(logits: Tensor) -> Tensor:
     p = logits.softmax(dim=1).clip(1e-7, 1)
     return (p * p.log()).sum(dim=1)
@@ -87,6 +104,24 @@ def _clipped_entropy(logits: Tensor) -> Tensor:
 def _clamped_gen(logits: Tensor) -> Tensor:
     p = logits.softmax(dim=1).clamp(1e-7, 1 - 1e-7)
     return -(p * (1 - p)).pow(0.1).sum(dim=1)
+
+
+def _linear(g: Given) -> torch.nn.Linear:
+    layer = torch.nn.Linear(g.head.weight.shape[1], g.head.weight.shape[0])
+    layer.load_state_dict({"weight": g.head.weight, "bias": g.head.bias})
+    return layer
+
+
+def _called(g: Given, x: Tensor) -> Tensor:
+    return x @ g.head.weight.T + g.head.bias
+
+
+def _openmax(d: Any, g: Given) -> Tensor:
+    logits = _called(g, g.known)
+    right = logits.argmax(dim=1) == g.labels
+    made = d.OpenMax(None, tailsize=20, alpha=1).fit_logits(logits[right], g.labels[right])
+    scores: Tensor = made.predict_logits(g.logits)
+    return scores
 
 
 COUNTERPARTS = (
@@ -140,6 +175,79 @@ COUNTERPARTS = (
         default="pytorch-ood has no default d; ours is half of these 64 features",
     ),
     Counterpart("react >> energy", "ReAct(percentile=0.9)", _react),
+    Counterpart(
+        "kl_matching",
+        "KLMatching",
+        lambda d, g: d.KLMatching(None).fit_logits(_called(g, g.known)).predict_logits(g.logits),
+    ),
+    Counterpart(
+        "openmax(alpha=1)",
+        "OpenMax(tailsize=20, alpha=1)",
+        _openmax,
+        default="of pytorch-ood's: a tail of 25 and alpha = 10, and every input of a class; given those alone that are "
+        "classified right. With alpha above 1 its score depends on which classes the rest of the batch is called",
+    ),
+    Counterpart(
+        "gradnorm",
+        "GradNorm(weight of the last layer)",
+        lambda d, g: d.GradNorm(_linear(g), param_filter=lambda name: name == "weight").predict(g.features),
+        default="pytorch-ood takes all parameters unless told",
+    ),
+    Counterpart(
+        "dice >> energy",
+        "DICE(p=0.9)",
+        lambda d, g: (
+            d.DICE(None, g.head.weight, g.head.bias, 0.9).fit_features(g.known, g.labels).predict_features(g.features)
+        ),
+        default="pytorch-ood has no default p",
+    ),
+    Counterpart(
+        "fdbd", "fDBD", lambda d, g: d.fDBD(None, _linear(g)).fit_features(g.known).predict_features(g.features)
+    ),
+    Counterpart(
+        "she",
+        "SHE",
+        lambda d, g: d.SHE(None, lambda x: _called(g, x)).fit_features(g.known, g.labels).predict_features(g.features),
+    ),
+    Counterpart(
+        "nci",
+        "NCI(alpha=1e-4)",
+        lambda d, g: d.NCI(None, _linear(g), 1e-4).fit_features(g.known).predict_features(g.features),
+        default="of pytorch-ood's: alpha = 0",
+    ),
+    Counterpart(
+        "nnguide",
+        "NNGuide(k=10)",
+        lambda d, g: (
+            d.NNGuide(None, lambda x: _called(g, x), 10).fit_features(g.known, g.labels).predict_features(g.features)
+        ),
+    ),
+    Counterpart(
+        "scale >> energy",
+        "SCALE(percentile=0.85)",
+        _shaped("SCALE", percentile=0.85),
+        default="of pytorch-ood's: a percentile of 0.65",
+    ),
+    Counterpart(
+        "ash >> energy",
+        "ASH(variant='ash-s', percentile=0.9)",
+        _shaped("ASH", variant="ash-s", percentile=0.9),
+        default="likewise",
+    ),
+    Counterpart(
+        "ash(variant='B') >> energy",
+        "ASH(variant='ash-b', percentile=0.9)",
+        _shaped("ASH", variant="ash-b", percentile=0.9),
+        default="likewise",
+    ),
+    Counterpart("lts >> energy", "LTS", lambda d, g: d.LTS(None, lambda x: _called(g, x)).predict_features(g.features)),
+    Counterpart(
+        "class_gaussians(shrinkage=0.0)",
+        "GMM",
+        lambda d, g: d.GMM(None).fit_features(g.known, g.labels).predict_features(g.features),
+        default="pytorch-ood shrinks nothing; ours draws each covariance a tenth of the way to the pooled one",
+    ),
+    Counterpart("unit >> mahalanobis", "Mahalanobis of unit features", _unit, default="pytorch-ood has no such step"),
 )
 
 

@@ -13,7 +13,7 @@ SAVED = sorted((Path(__file__).parent / "fixtures").glob("*.unseen"))
 
 
 def test_there_are_files_of_the_first_version():
-    assert {path.name for path in SAVED} >= {"guard-0.1.0.unseen", "pipeline-0.1.0.unseen"}
+    assert {path.name for path in SAVED} >= {f"{name}-0.1.0.unseen" for name in ("guard", "pipeline", "by_class")}
     assert all(path.stat().st_size < 300_000 for path in SAVED)
 
 
@@ -22,7 +22,7 @@ def test_an_earlier_file_answers_as_it_did(path):
     expected = json.loads(path.with_suffix(".json").read_text())
     guard = OpenSetClassifier.load(path)
     assert list(guard.classes) == expected["classes"]
-    assert guard.info()["threshold"] == pytest.approx(expected["threshold"], rel=1e-6)
+    np.testing.assert_allclose(guard.thresholds(), expected["thresholds"], rtol=1e-6)
     images = np.round(load_digits().images * (255 / 16)).astype(np.uint8)
     verdicts = guard.predict(images[expected["rows"]])
     spread = np.std(expected["score"])

@@ -70,7 +70,7 @@ def test_anything_else_is_refused_and_nothing_is_evaluated(text, tmp_path, monke
         ("knnn", "did you mean 'knn'"),
         ("KNN", "did you mean 'knn'"),
         ("rigde >> energy", "did you mean 'ridge'"),
-        ("xyz", "there are energy, entropy"),
+        ("xyz", "there are ash, cfood"),
         ("knn(n=5)", "knn takes k; it has no n"),
         ("energy >> knn", "steps come first and one detector last"),
         ("knn >> ridge", "steps come first and one detector last"),

@@ -44,7 +44,8 @@ class Part(nn.Module):
         traits: declared exceptions to the contract, which checks and docs read: ``"stateless"`` (learns nothing),
             ``"linear_head"`` (reads the linear layer behind the logits at the fit), ``"two_pass"`` (walks the support
             twice), ``"sampled"`` (what is learnt depends on a draw under a seed, and with it on the order of the rows),
-            ``"not_exportable"``.
+            ``"not_exportable"``, ``"saturates"`` (the published score itself has a limit, at which sure inputs tie),
+            ``"blind_to_flat_logits"`` (the published score calls an input known whose logits are all small).
         small: arguments that suit a few hundred inputs, where the defaults do not; the checks take them.
         grid: short lists of settings that an audit may try on held-out known classes.
         paper: the source.

@@ -172,7 +172,7 @@ def not_a_number_is_named(part: Part) -> None:
             for columns in (known, asked):
                 columns[signal][17].flat[3] = bad
             raises(BadInput, partial(detector.score, asked), f"{signal} row 17")
-            if "stateless" not in detector.traits:
+            if "stateless" not in part.traits:
                 spoilt = Support(
                     Signals(known), labels=world.labels, classes=tuple(world.names), head=world.head("float32")
                 )
@@ -379,7 +379,7 @@ def merged_statistics_equal_one_pass(part: Part) -> None:
 # --- sense ------------------------------------------------------------------------------------------------------------
 
 
-@CHECKS.demand()
+@CHECKS.demand(unless="blind_to_flat_logits")
 def far_inputs_score_lower(part: Part) -> None:
     """Higher means more known: an easy far set scores below new inputs of the known classes."""
     world, subject = World(), Subject(part)
@@ -397,7 +397,7 @@ def scores_vary(part: Part) -> None:
     assert distinct > N / 2, f"{N} inputs share {distinct} scores"
 
 
-@CHECKS.demand()
+@CHECKS.demand(unless="saturates")
 def confident_inputs_do_not_tie(part: Part) -> None:
     """Where logits alone are read, answers that grow surer keep apart: a float32 softmax is 1.0 beyond a gap of 17."""
     subject = Subject(part)
@@ -467,19 +467,21 @@ def every_argument_has_an_effect(part: Part) -> None:
     world, subject = World(), Subject(part)
     base = subject.make()
     base.fit(world.support(base.needs))
-    expected = np.concatenate([subject.score(base, world), subject.score(base, world, "far")])
-    scale = max(float(np.abs(expected).max()), 1e-12)
+    expected = [subject.score(base, world, which) for which in ("new", "far")]
     for name in inspect.signature(type(part)).parameters:
         tried: list[str] = []
         for said, other in variants(part, name):
             try:
                 detector = Subject(other).make()
                 detector.fit(world.support(detector.needs))
-                scores = np.concatenate([subject.score(detector, world), subject.score(detector, world, "far")])
+                found = [subject.score(detector, world, which) for which in ("new", "far")]
             except UnseenError as error:
                 tried.append(f"{said} ({error})")
                 continue
-            if float(np.abs(scores - expected).max()) > 1e-6 * scale:
+            # Each set by its own scale: far scores may be a million times as large.
+            if any(
+                not np.allclose(x, y, rtol=0, atol=1e-6 * np.abs(y).max()) for x, y in zip(found, expected, strict=True)
+            ):
                 break
             tried.append(said)
         else:

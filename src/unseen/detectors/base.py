@@ -144,7 +144,7 @@ class Pipeline(Detector):
         return " >> ".join(repr(part) for part in self.parts())
 
     def _learns(self) -> bool:
-        return any(part._learns() for part in self.parts())
+        return any(part._learns() for part in (*self._steps(), self.detector))
 
     def _check_aligned(self, support: Support) -> None:
         """Each part checks for itself, as a head in between may make the logits that labels must agree with."""

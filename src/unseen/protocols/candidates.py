@@ -58,8 +58,8 @@ def candidates(
 
     What reads logits alone is cheap and tried behind every head; what needs a linear layer besides features, behind the
     first that applies. A step is tried with the detector that its source puts behind it; one that learns from the
-    labels of the logits only where it is asked for in a whole expression, as it must not learn from what the head learnt
-    from. Logits that came with the inputs are read as they are, unless a head must be fitted anew.
+    labels of the logits only where it is asked for in a whole expression, as it must not learn from what the head
+    learnt from. Logits that came with the inputs are read as they are, unless a head must be fitted anew.
 
     Args:
         support: known inputs, whose signals, labels and head decide what can be tried.
