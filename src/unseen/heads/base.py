@@ -36,7 +36,8 @@ class Head(Step):
         """Solve in float64, keep in the precision of the features."""
         if len(support.classes) < 2:
             raise NotEnoughKnown(f"{self.name} tells classes apart and needs two classes, got {len(support.classes)}")
-        self.keep(*self.solve(support), support)
+        weight, bias = support.once(f"head {self.expression()}", lambda: self.solve(support))
+        self.keep(weight, bias, support)
 
     def keep(self, weight: Tensor, bias: Tensor, support: Support) -> None:
         """Hold what was solved, in the precision of the support's features."""

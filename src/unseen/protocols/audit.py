@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -241,33 +242,50 @@ def audit(
     )
 
 
-def recommend_setting(support: Support, candidate: Candidate, seed: int) -> dict[str, Any]:
+Part = tuple[Support, Support, Support]  # what is learnt, and new inputs known and unknown to it
+
+
+def inner_parts(support: Support, seed: int) -> list[Part]:
+    """At most three classes of ``support`` held out in turn within its rows; none where there are fewer than three."""
+    if len(support.classes) < 3:
+        return []
+    rng = np.random.default_rng([seed, len(support)])
+    fit_rows, test_rows = split(support.labels, support.groups, FIT_SHARE, seed, rows=len(support))
+    fit, test = support.take(fit_rows), support.take(test_rows)
+    parts = []
+    for code in sorted(rng.permutation(len(support.classes))[:INNER_CLASSES].tolist()):
+        known = fit.without(support.classes[code])
+        parts.append((known, test.take(_labels(test) != code), _unknown(support, known, code)))
+    return parts
+
+
+def recommend_setting(
+    support: Support, candidate: Candidate, seed: int, parts: Callable[[], Sequence[Part]] | None = None
+) -> dict[str, Any]:
     """The setting that notices held-out known classes best; the default where it does as well.
 
     At most three classes of ``support`` are held out; with fewer than three classes the default that can be fitted.
+
+    Args:
+        support: known inputs.
+        candidate: whose settings are compared.
+        seed: of the classes and the split.
+        parts: gives `inner_parts` of the same support and seed, where several candidates are asked about.
     """
     settings = candidate.settings()
     if len(settings) == 1:
         return settings[0]
-    rng = np.random.default_rng([seed, len(support)])
-    inner = sorted(rng.permutation(len(support.classes))[:INNER_CLASSES].tolist()) if len(support.classes) > 2 else []
+    inner = inner_parts(support, seed) if parts is None else parts()
     totals: list[float] = []
     reason: NotEnoughKnown | None = None
-    parts = []
-    fit_rows, test_rows = split(support.labels, support.groups, FIT_SHARE, seed, rows=len(support))
-    fit, test = support.take(fit_rows), support.take(test_rows)
-    for code in inner:
-        name = support.classes[code]
-        known = fit.without(name)
-        parts.append((known, test.take(_labels(test) != code), _unknown(support, known, code)))
     for setting in settings:
         try:
-            if not parts:
+            if not inner:
                 candidate.build(setting).fit(support)
                 totals.append(0.0)
                 continue
             values = []
-            for known, new, unknown in parts:
+            for known, new, unknown in inner:
                 detector = candidate.build(setting).fit(known)
                 values.append(evaluate(detector.score(new), detector.score(unknown)).auroc)
             totals.append(float(np.mean(values)))
@@ -314,11 +332,16 @@ class _Folds:
                 code = support.classes.index(name)
                 known = fit.without(name)
                 new, unknown = test.take(_labels(test) != code), _unknown(support, known, code)
+                parts = functools.cache(
+                    functools.partial(inner_parts, known, seed)
+                )  # where some setting must be chosen
+                # Once for all candidates behind it; what it took counts for each of them.
+                heads = {head: _seconds(create(head).fit, known) for head in {c.head for c in candidates if c.head}}
                 for candidate in candidates:
                     if candidate.name not in rows:
                         continue
                     try:
-                        setting = recommend_setting(known, candidate, seed)
+                        setting = recommend_setting(known, candidate, seed, parts)
                         detector = candidate.build(setting)
                         start = time.perf_counter()
                         detector.fit(known)
@@ -337,7 +360,7 @@ class _Folds:
                         *result.auroc_interval(self.confidence),
                     )
                     found[candidate.name].setdefault(name, []).append(numbers)
-                    clock[candidate.name].append((fitted - start, spent))
+                    clock[candidate.name].append((fitted - start + heads.get(candidate.head or "", 0.0), spent))
                     row = rows[candidate.name]
                     text = ", ".join(f"{k}={v}" for k, v in {**detector.arguments(), **setting}.items())
                     row.settings[text] = row.settings.get(text, 0) + 1
@@ -351,6 +374,16 @@ class _Folds:
                 row.auroc_interval[held] = (low, high)
             row.fit_seconds, row.score_seconds = np.mean(clock[name], axis=0).tolist()
         return list(rows.values())
+
+
+def _seconds(call: Callable[[Support], Any], support: Support) -> float:
+    """How long it took; 0 where too little is known, which each candidate will say for itself."""
+    start = time.perf_counter()
+    try:
+        call(support)
+    except NotEnoughKnown:
+        return 0.0
+    return time.perf_counter() - start
 
 
 def _chosen_classes(classes: tuple[str, ...], held_out: int | Sequence[str] | None, seed: int) -> list[str]:

@@ -75,6 +75,7 @@ class Support:
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     _moments: dict[str, Moments | Callable[[], Moments]] = field(default_factory=dict, repr=False, compare=False)
+    _kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         n = len(self.signals)
@@ -186,6 +187,19 @@ class Support:
         """The support after a fitted step; moments of untouched signals are kept."""
         kept = {name: held for name, held in self._moments.items() if name not in step.writes}
         return replace(self, signals=self.signals.through(step), _moments=kept)
+
+    def once(self, what: str, make: Callable[[], Any]) -> Any:
+        """What ``make`` gives, made once for this support: several parts behind one head solve it only once.
+
+        Args:
+            what: names it, with everything that it depends on beside the support.
+            make: called where it is not kept yet.
+        """
+        made_of = (self.signals, self.labels, self.classes, self.head)
+        held = self._kept.get(what)  # a support made by `replace` shares the dict, but not what things were made of
+        if held is None or any(now is not then for now, then in zip(made_of, held[0], strict=True)):
+            held = self._kept[what] = (made_of, make())
+        return held[1]
 
 
 def _subtraction(whole: Support, signal: str, code: int) -> Callable[[], Moments]:
