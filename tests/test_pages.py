@@ -398,6 +398,35 @@ def test_the_interval_of_each_held_out_class_is_drawn(audited, tmp_path):
     assert drawn == {held: (100 * low, 100 * high) for held, (low, high) in of_row.items()}
 
 
+def band_of(spec):
+    """Name of the line -> ``(rate, low, high)`` in per cent, of every shaded point."""
+    layer = next((one for one in spec["layer"] if one["mark"]["type"] == "area"), None)
+    rows = [] if layer is None else spec["datasets"][layer["data"]["name"]]
+    return {
+        name: [(row["x"], row["low"], row["high"]) for row in rows if row["line"] == name]
+        for name in dict.fromkeys(row["line"] for row in rows)
+    }
+
+
+def in_per_cent(band):
+    return [pytest.approx([100 * value for value in row], abs=1e-3) for row in band]
+
+
+def test_the_curves_of_an_audit_have_a_band_over_classes(audited, digits, cache, tmp_path):
+    path = render(audit_page(audited), tmp_path / "page.html")
+    specs, curves = specs_of(path), audited.to_dict()["curves"]
+    for name, key in (("audit-roc", "roc"), ("audit-pr", "precision_recall")):
+        assert band_of(specs[name])[audited.recommended["name"]] == in_per_cent(curves[key]["band"])
+    text = " ".join(path.read_text(encoding="utf-8").split())
+    assert "Each curve is the mean over 5 held-out classes" in text
+    assert "not where the curve of any single new class will lie" in text
+    assert f"here {100 * curves['share_unknown']:.1f} % on average over classes" in text
+    one = library.audit(digits / "known", PIXELS, detectors=["knn"], held_out=["two"], repeats=1, cache=cache)
+    path = render(audit_page(one), tmp_path / "one.html")
+    assert band_of(specs_of(path)["audit-roc"]) == {}
+    assert "no band is drawn" in path.read_text(encoding="utf-8")
+
+
 def specs_of(path):
     found = re.findall(r'<script type="application/json" id="spec-([^"]+)">(.*?)</script>', path.read_text(), re.DOTALL)
     return {name: json.loads(text) for name, text in found}
@@ -422,6 +451,21 @@ def test_a_bench_shows_every_set_beside_what_needs_no_network(benched, tmp_path)
     drawn = [row for rows in specs["bench-1-0-roc"]["datasets"].values() for row in rows if "line" in row]
     assert {row["line"] for row in drawn} == {benched.groups["far"]["best"], "file size"}
     assert bench_page(benched.to_dict()) == bench_page(benched)
+
+
+def test_the_curves_of_a_bench_have_bands(benched, tmp_path):
+    path = render(bench_page(benched), tmp_path / "page.html")
+    specs, lines = specs_of(path), benched.curves["noise"]
+    for name, key in (("bench-1-0-roc", "roc"), ("bench-1-0-pr", "precision_recall")):
+        assert band_of(specs[name]) == {one["name"]: in_per_cent(one[key]["band"]) for one in lines}
+    assert "Shaded around a curve: where 95\u00a0% of 400 resamples" in path.read_text(encoding="utf-8")
+    told = benched.to_dict()
+    told["curves"] = {
+        name: [one | {key: one[key] | {"band": None} for key in ("roc", "precision_recall")} for one in lines]
+        for name, lines in told["curves"].items()
+    }
+    text = render(bench_page(told), tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Shaded" not in text
 
 
 def test_a_bench_of_many_sets_draws_the_curves_of_some(tmp_path):

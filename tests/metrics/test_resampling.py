@@ -9,8 +9,8 @@ import torch
 from scipy import stats
 
 from unseen.errors import BadInput, WrongUse
-from unseen.metrics import bootstrap, evaluate
-from unseen.metrics.resampling import METRICS, drawn_times, place
+from unseen.metrics import bands, bootstrap, evaluate
+from unseen.metrics.resampling import METRICS, drawn_times, place, read_curves
 
 
 @pytest.mark.parametrize("digits", [6, 1])  # one draw an input; one binomial draw a score
@@ -73,6 +73,78 @@ def test_flags_are_drawn_with_their_inputs(digits):
     assert interval == pytest.approx(np.quantile(again, [0.025, 0.975]), abs=0.01)
     assert interval == result.bootstrap("oscr", replicates=1500)
     assert interval == bootstrap(known, unknown, "oscr", correct=correct, replicates=1500)
+
+
+# Bands ---------------------------------------------------------------------------------------------------
+
+
+def tpr_at(result, positive, level):
+    """On the straight line between points, the highest where several have this rate; in plain steps."""
+    points = list(zip(*result.roc(positive)[:2], strict=True))
+    before = max(point for point in points if point[0] <= level)
+    after = min((point for point in points if point[0] > level), default=None)
+    if before[0] == level or after is None:
+        return before[1]
+    return before[1] + (level - before[0]) / (after[0] - before[0]) * (after[1] - before[1])
+
+
+def precision_at(result, level):
+    recall, precision, _ = result.precision_recall("unknown")
+    return next(p for r, p in zip(recall, precision, strict=True) if r >= level)
+
+
+def test_a_curve_is_read_at_every_level():
+    """Two known above, one among and one below the unknown: points (0, 0), (0, .5), (.5, .5), (.5, .75), ..."""
+    result = evaluate(known=[9, 8, 4, 1], unknown=[5, 3])
+    tpr, precision = read_curves(result, "known")
+    assert [tpr[at] for at in (0, 25, 50, 75, 100)] == [0.5, 0.5, 0.75, 0.75, 1.0]
+    assert [precision[at] for at in (1, 50, 51, 100)] == [0.5, 0.5, 0.5, 0.5]
+    tpr, _ = read_curves(result, "unknown")
+    assert [tpr[at] for at in (0, 24, 25, 49, 50)] == [0.0, 0.0, 0.5, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("positive", ["known", "unknown"])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_band_is_the_bootstrap_of_each_point(positive, grouped):
+    random = np.random.default_rng(8)
+    known, unknown = random.normal(1, 1, 60).round(1), random.normal(0, 1, 40)
+    groups = (np.arange(60) // 3, np.arange(40) % 9) if grouped else None
+    given = {"groups": groups, "confidence": 0.8, "replicates": 50, "seed": 2}
+    found = bands(known, unknown, positive=positive, **given)
+    assert found.levels[[0, 29, 100]].tolist() == [0.0, 0.29, 1.0]
+    for at in (0, 7, 29, 100):
+        expected = bootstrap(known, unknown, lambda e, at=at: tpr_at(e, positive, at / 100), **given)
+        assert found.tpr[at] == pytest.approx(expected, abs=1e-12)
+        expected = bootstrap(known, unknown, lambda e, at=at: precision_at(e, at / 100), **given)
+        assert found.precision[at] == pytest.approx(expected, abs=1e-12)
+    assert found.auroc == bootstrap(known, unknown, "auroc", **given)
+    assert found.ap_unknown == bootstrap(known, unknown, "ap_unknown", **given)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_band_has_the_curve_at_a_point_as_often_as_it_says(grouped):
+    """Against the true rate, known in closed form; were groups drawn input by input, few bands would have it."""
+    random, inside, runs, level = np.random.default_rng(9), 0, 150, 0.2
+    true = stats.norm.cdf(stats.norm.ppf(level) + 1)  # unknown N(0, 1) found below, known N(1, 1)
+    groups = (np.repeat(np.arange(50), 4), np.repeat(np.arange(50), 4)) if grouped else None
+    for seed in range(runs):
+        known, unknown = random.normal(1, 1, 50), random.normal(0, 1, 50)
+        if grouped:
+            known, unknown = known.repeat(4), unknown.repeat(4)
+        low, high = bands(known, unknown, groups=groups, replicates=100, confidence=0.9, seed=seed).tpr[20]
+        inside += low <= true <= high
+    assert 0.82 < inside / runs < 0.97
+
+
+def test_wrong_use_of_bands_is_named():
+    for given, error, message in (
+        ({"positive": "ood"}, WrongUse, "positive must be"),
+        ({"confidence": 95}, WrongUse, "confidence must be within"),
+        ({"replicates": 0}, WrongUse, "replicates must be at least 1"),
+        ({"groups": ([1, 1, 1], None)}, BadInput, "all 3 inputs are in one group"),
+    ):
+        with pytest.raises(error, match=message):
+            bands([1, 2, 3], [0, 1], **given)
 
 
 # Groups --------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The audit: nothing leaks, the held-out class is never learnt, the answer is honest about what it can tell."""
 
+import json
 import sys
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from unseen import create
 from unseen.classifier import set_aside
 from unseen.errors import NotEnoughKnown, WrongUse
+from unseen.metrics import evaluate, mean_interval
 from unseen.protocols import audit
 from unseen.protocols.audit import recommend_setting
 from unseen.protocols.candidates import Candidate
@@ -54,6 +56,68 @@ def test_json_holds_what_was_promised(found):
     best = result["recommended"]["name"]
     order = [h["auroc"][best] for h in result["held_out"]]
     assert order == sorted(order)
+
+
+def test_curves_are_means_over_classes_with_the_interval_of_the_mean(monkeypatch):
+    """From the scores of every fold: repeats averaged inside a class, then classes; read with interpolation by hand."""
+    from unseen.detectors.mahalanobis import Mahalanobis
+
+    data, scores = support(classes=4, n=20, spread=1.0, width=4), []
+    score = Mahalanobis.score
+
+    def watched(self, *given, **more):
+        scores.append(np.asarray(score(self, *given, **more)))
+        return scores[-1]
+
+    monkeypatch.setattr(Mahalanobis, "score", watched)
+    found = audit(data, repeats=2, detectors=["mahalanobis"], confidence=0.9)
+    curves = json.loads(json.dumps(found.to_dict()))["curves"]
+    folds = [evaluate(new, unknown) for new, unknown in zip(scores[::2], scores[1::2], strict=True)]
+    assert len(folds) == 2 * 4  # classes within repeats
+    assert (curves["name"], curves["roc"]["positive"]) == ("mahalanobis", "known")
+    assert curves["precision_recall"]["positive"] == "unknown"
+    assert curves["roc"]["fpr"] == [i / 100 for i in range(101)]
+    assert curves["precision_recall"]["recall"] == curves["roc"]["fpr"][1:]
+
+    def by_class(read):
+        return np.mean(np.reshape([read(fold) for fold in folds], (2, 4)), axis=0)
+
+    for at in (0.0, 0.05, 0.5, 1.0):
+        values = by_class(lambda fold, at=at: tpr_at(fold, at))
+        assert curves["roc"]["tpr"][round(100 * at)] == pytest.approx(values.mean(), abs=1e-12)
+        ends = mean_interval(values, 0.9, bounds=(0.0, 1.0))
+        assert curves["roc"]["band"][round(100 * at)] == pytest.approx([at, *ends], abs=1e-12)
+    for at in (0.01, 0.5, 0.95):
+        values = by_class(lambda fold, at=at: precision_at(fold, at))
+        assert curves["precision_recall"]["precision"][round(100 * at) - 1] == pytest.approx(values.mean(), abs=1e-12)
+        ends = mean_interval(values, 0.9, bounds=(0.0, 1.0))
+        assert curves["precision_recall"]["band"][round(100 * at) - 1] == pytest.approx([at, *ends], abs=1e-12)
+    shares = [fold.n_unknown / (fold.n_known + fold.n_unknown) for fold in folds]
+    assert curves["share_unknown"] == pytest.approx(np.mean(shares), abs=1e-12)
+    for key, lines in (("roc", "tpr"), ("precision_recall", "precision")):
+        assert all(
+            0 <= low <= y <= high <= 1
+            for (_, low, high), y in zip(curves[key]["band"], curves[key][lines], strict=True)
+        )
+
+
+def tpr_at(fold, level):
+    """On the straight line between the points around a false positive rate, the highest of those that have it."""
+    points = list(zip(*fold.roc("known")[:2], strict=True))
+    (x, y), after = max(point for point in points if point[0] <= level), [p for p in points if p[0] > level]
+    return y if x == level else y + (level - x) / (after[0][0] - x) * (after[0][1] - y)
+
+
+def precision_at(fold, level):
+    recall, precision, _ = fold.precision_recall("unknown")
+    return precision[np.flatnonzero(recall >= level)[0]]
+
+
+def test_one_held_out_class_has_curves_and_no_band():
+    curves = audit(support(classes=4), repeats=1, held_out=["c1"], detectors=["mahalanobis"]).to_dict()["curves"]
+    assert curves["roc"]["band"] is curves["precision_recall"]["band"] is None
+    assert len(curves["roc"]["tpr"]) == 101
+    assert curves["roc"]["tpr"][-1] == 1.0
 
 
 HEADS = ("ridge", "prototypes")

@@ -16,7 +16,7 @@ from unseen.__main__ import main
 from unseen.data import Unreadable, open_inputs, split
 from unseen.encoders.torch import Torch
 from unseen.errors import BadInput, NotEnoughKnown, WrongUse
-from unseen.metrics import bootstrap, compare, evaluate, holm
+from unseen.metrics import bands, bootstrap, compare, evaluate, holm
 from unseen.protocols import Sources, bench
 from unseen.protocols.candidates import candidates
 from unseen.signals import LinearHead, Signals, Support
@@ -183,6 +183,31 @@ def test_json_and_curves(found):
         recall, precision = curve["precision_recall"]["recall"], curve["precision_recall"]["precision"]
         assert recall == sorted(recall)
         assert precision[-1] == pytest.approx(result["sets"][name]["share_unknown"], abs=1e-5)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_the_bands_are_those_of_the_scores(grouped):
+    groups = np.arange(40) // 5 if grouped else None
+    all_of = sources(near={"new class": unknown(groups=groups)}, far={})
+    (curve,) = bench(all_of, detectors=["mahalanobis"], confidence=0.8, seed=0).curves["new class"]
+    known_scores, unknown_scores = own_scores(all_of, "mahalanobis")
+    pair = (None, groups) if grouped else None
+    given = {"positive": "known", "groups": pair, "confidence": 0.8, "replicates": 400, "seed": 0}
+    expected = bands(known_scores, unknown_scores["new class"], **given)
+    drawn = np.array(curve["roc"]["band"])
+    np.testing.assert_allclose(drawn[:, 0], expected.levels)
+    np.testing.assert_allclose(drawn[:, 1:], expected.tpr, atol=1e-5)
+    np.testing.assert_allclose(
+        curve["precision_recall"]["band"], np.c_[expected.levels, expected.precision][1:], atol=1e-5
+    )
+    assert (drawn[1:, 1] < drawn[1:, 2]).any()
+
+
+def test_a_set_of_one_group_has_no_band():
+    near = {"one video": unknown(groups=np.zeros(40, dtype=int)), "another": unknown(25, 5, 2)}
+    curves = bench(sources(near=near, far={}), detectors=["mahalanobis"]).curves
+    assert curves["one video"][0]["roc"]["band"] is curves["one video"][0]["precision_recall"]["band"] is None
+    assert len(curves["another"][0]["roc"]["band"]) == 101
 
 
 # What is learnt and what is asked

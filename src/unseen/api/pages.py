@@ -20,9 +20,8 @@ import copy
 import datetime
 import os
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +35,7 @@ from unseen.data import Inputs, Unreadable, open_inputs
 from unseen.encoders import encode
 from unseen.encoders.base import check_kind
 from unseen.errors import BadInput, WrongUse
-from unseen.metrics import Evaluation, evaluate
-from unseen.metrics.resampling import drawn_times, percentiles, place, redrawn
+from unseen.metrics import bands, evaluate
 from unseen.protocols import Audit
 from unseen.report import thumbnail
 from unseen.report.page import MAX_RECORDS
@@ -50,7 +48,6 @@ PICTURES = 12  # of each kind
 POINTS = 300  # of a curve
 CONFIDENCE = 0.95
 REPLICATES = 400  # resamples behind a band
-GRID = np.arange(101) / 100  # where a band is read; 29 / 100 is then the rate of 58 of 200 inputs to the last bit
 NOVEL = "The most novel"
 BORDER = "The most borderline: the last to be called unseen, and the first that were not"
 
@@ -86,6 +83,7 @@ def audit_page(found: Audit, source: Any = None, *, command: str | None = None) 
         "audit": told
         | {
             "encoder": short_id(found.encoder),
+            "band": _over_classes(found.confidence, many),
             "promise_title": "What the numbers say",
             "promise": f"Each class was held out: detectors learnt the others ({splits}) and met it beside new inputs "
             "of the classes they had learnt. Means and intervals are over held-out classes, so they speak of "
@@ -99,6 +97,20 @@ def audit_page(found: Audit, source: Any = None, *, command: str | None = None) 
         },
         "reproduce": _reproduce(command, found.seed),
     }
+
+
+def _over_classes(confidence: float, many: int) -> str:
+    """What the curves of an audit are a mean of, and what their band is over."""
+    if many < 2:
+        return "One class was held out, so nobody can tell how the curves vary from class to class: no band is drawn."
+    return (
+        f"Each curve is the mean over {many:,} held-out classes at each rate from left to right; it belongs to no "
+        "threshold, since at one and the same score classes lie at different rates. Shaded: the "
+        f"{_level(confidence)} interval of that mean over held-out classes (Student's t), so for further classes of "
+        "this kind on average. The band is for each point by itself, not for the whole curve; it is not where the "
+        "curve of any single new class will lie, nor does it speak of more inputs of these classes. Where it has no "
+        "width, these classes agree, which does not mean that further ones will."
+    )
 
 
 def bench_page(found: Any, *, command: str | None = None) -> dict[str, Any]:
@@ -122,6 +134,7 @@ def bench_page(found: Any, *, command: str | None = None) -> dict[str, Any]:
         on = f"mean AUROC over {many} {kind} sets" if many > 1 else f"AUROC on the {kind} set"
         parts.append(f"{about['best']} has the highest {on}, {_percent(about['auroc'])}{between}")
     named = [f"{kind}: {', '.join(about['sets'])}" for kind, about in told["groups"].items()]
+    banded = any(one["roc"].get("band") for lines in told["curves"].values() for one in lines)
     copies = [
         f"{count:,} {'input' if count == 1 else 'inputs'} of {name} left out: exact copies of known ones"
         for name, count in (told.get("left_out") or {}).items()
@@ -135,6 +148,13 @@ def bench_page(found: Any, *, command: str | None = None) -> dict[str, Any]:
         | {
             "encoder": short_id(told["encoder"]),
             "notes": [*copies, *(told.get("notes") or [])],
+            "band": f"Shaded around a curve: where {_level(told['confidence'])} of {REPLICATES} resamples of inputs, "
+            "whole groups where there are any, known and unknown ones separately, have it (bootstrap). The band is for "
+            "each point by itself, not for the whole curve, and for new inputs of that very set; where it has no "
+            "width, no resample differed, which does not mean that new inputs will not. Where a side is a single input "
+            "or group there is none."
+            if banded
+            else None,
             "promise_title": "What the numbers say",
             "promise": "Every detector was fitted once on known inputs, with its default setting, and then met other "
             "known inputs and every unknown set. Intervals are for new inputs of these very sets; inputs of one group "
@@ -142,8 +162,7 @@ def bench_page(found: Any, *, command: str | None = None) -> dict[str, Any]:
             "about new meaning.",
             "does_not_title": "What they do not say",
             "does_not_promise": "How other unknown inputs fare: sets were chosen by hand, and no interval covers that. "
-            "The best row was named after all were seen. Curves are drawn without a band, since a bench keeps points "
-            "and no scores; the interval of each AUROC stands in the table.",
+            "The best row was named after all were seen.",
         },
         "reproduce": _reproduce(command, told["seed"]),
     }
@@ -471,18 +490,21 @@ def _curves(verdicts: Verdicts, inputs: Inputs | None) -> dict[str, Any]:
     }
     if unseen.any():
         told["at"]["precision_recall"] = [float(unseen[~known].mean()), float((~known)[unseen].mean())]
-    draws, how = redrawn(result, 0), "inputs, known and unknown ones separately"
+    pair, how = None, "inputs, known and unknown ones separately"
     if groups is not None:
         of_known, of_unknown = groups[known], groups[~known]
         if min(len(np.unique(of_known)), len(np.unique(of_unknown))) < 2:
             told["auroc_interval"] = None
             told["band"] = "One side is a single group, so nobody can tell how the curves vary: no band is drawn."
             return told
-        placed = place(scores[known], scores[~known])
-        times = drawn_times(result.n_known, result.n_unknown, (of_known, of_unknown), 0)
-        draws = (placed.counted(*drawn) for drawn in times)
-        how = "whole groups, of known and of unknown inputs separately"
-    told |= _bands(draws, with_auroc=groups is not None)
+        pair, how = (of_known, of_unknown), "whole groups, of known and of unknown inputs separately"
+    drawn = bands(scores[known], scores[~known], groups=pair, confidence=CONFIDENCE, replicates=REPLICATES)
+    told["roc_band"] = np.column_stack([drawn.levels, drawn.tpr]).tolist()
+    # Nothing is found at recall 0, where a precision of 1 is a convention.
+    told["precision_recall_band"] = np.column_stack([drawn.levels, drawn.precision])[1:].tolist()
+    told["ap_interval"] = list(drawn.ap_unknown)
+    if groups is not None:
+        told["auroc_interval"] = list(drawn.auroc)
     told["band"] = (
         f"Shaded: where {100 * CONFIDENCE:.0f} % of {REPLICATES} resamples of {how}, as many of each as here, have the "
         "curve (bootstrap). The band is for each point by itself, not for the whole curve; where it has no width, "
@@ -499,29 +521,6 @@ def _groups(verdicts: Verdicts, inputs: Inputs) -> np.ndarray | None:
     if not all(key in code for key in verdicts.keys):
         return None
     return np.array([code[key] for key in verdicts.keys])
-
-
-def _bands(draws: Iterator[Evaluation], *, with_auroc: bool) -> dict[str, Any]:
-    """Pointwise percentiles over resamples: found at each false-alarm rate, precision at each recall, and the areas.
-
-    Between the points of a ROC curve lies a straight line, which a coin attains; between those of a precision-recall
-    curve none does, so it is read at the first point that reaches a recall.
-    """
-    found, precise = np.empty((REPLICATES, GRID.size)), np.empty((REPLICATES, GRID.size))
-    areas = np.empty((REPLICATES, 2))
-    for i, drawn in enumerate(islice(draws, REPLICATES)):
-        roc, precision = drawn.roc("unknown"), drawn.precision_recall("unknown")
-        found[i] = np.interp(GRID, roc.fpr, roc.tpr)
-        precise[i] = precision.precision[np.searchsorted(precision.recall, GRID)]
-        areas[i] = drawn.auroc if with_auroc else 0.0, drawn.average_precision("unknown")
-    ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
-    told: dict[str, Any] = {
-        "roc_band": np.column_stack([GRID, np.quantile(found, ends, axis=0).T]).tolist(),
-        # Nothing is found at recall 0, where a precision of 1 is a convention.
-        "precision_recall_band": np.column_stack([GRID, np.quantile(precise, ends, axis=0).T])[1:].tolist(),
-        "ap_interval": list(percentiles(areas[:, 1], CONFIDENCE)),
-    }
-    return told | ({"auroc_interval": list(percentiles(areas[:, 0], CONFIDENCE))} if with_auroc else {})
 
 
 def _calibration(verdicts: Verdicts, guard: OpenSetClassifier) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from unseen.metrics.evaluation import fpr_at_tpr as fpr_at_tpr
 from unseen.metrics.open_set import TIES as TIES
 from unseen.metrics.open_set import HScore as HScore
 from unseen.metrics.open_set import Ties as Ties
+from unseen.metrics.resampling import Bands as Bands
+from unseen.metrics.resampling import bands as bands
 from unseen.metrics.resampling import bootstrap as bootstrap
 from unseen.metrics.scores import SIDES as SIDES
 from unseen.metrics.scores import Side as Side

@@ -13,7 +13,8 @@ import numpy as np
 from unseen.classifier import set_aside
 from unseen.data import Progress, split
 from unseen.errors import NotEnoughKnown, WrongUse
-from unseen.metrics import evaluate, holm, mean_interval, paired_difference
+from unseen.metrics import Floats, evaluate, holm, mean_interval, paired_difference
+from unseen.metrics.resampling import LEVELS, read_curves
 from unseen.protocols.candidates import Candidate, candidates
 from unseen.registry import create
 from unseen.signals import Support
@@ -22,6 +23,7 @@ FIT_SHARE = 0.6  # of the known rows of a fold; the rest tests
 INNER_CLASSES = 3  # held-out known classes that may choose a setting
 FEWEST_ROWS = 5  # a class with fewer inputs is neither held out nor known in an audit
 MARGIN = 0.01  # mean AUROC that a cheaper detector may cost
+NAMED = 5  # detectors as good as the recommended, in its sentence; the rest stand in the list
 FEWEST_CLASSES = 5  # held-out classes below which no winner is claimed
 
 
@@ -33,6 +35,10 @@ class Row:
         auroc: held-out class -> AUROC, repeats averaged; likewise ``ap_unknown`` and ``fpr``.
         auroc_interval: held-out class -> interval over its inputs (DeLong), ends averaged over repeats: these share
             the class's inputs, so they do not narrow it.
+        tpr: held-out class -> ``(101,)`` true positive rate, known positive, at the false positive rates 0, 0.01, ...
+            1, repeats averaged.
+        precision: held-out class -> ``(101,)`` precision, unknown positive, at these recalls; likewise.
+        share_unknown: held-out class -> share of the unknown among the inputs that it was met with; likewise.
         settings: setting chosen in each fold, as text -> how often.
         fit_seconds: mean of one fit.
         score_seconds: mean for 1,000 inputs.
@@ -45,6 +51,9 @@ class Row:
     auroc_interval: dict[str, tuple[float, float]] = field(default_factory=dict)
     ap_unknown: dict[str, float] = field(default_factory=dict)
     fpr: dict[str, float] = field(default_factory=dict)
+    tpr: dict[str, Floats] = field(default_factory=dict, repr=False, compare=False)
+    precision: dict[str, Floats] = field(default_factory=dict, repr=False, compare=False)
+    share_unknown: dict[str, float] = field(default_factory=dict)
     settings: dict[str, int] = field(default_factory=dict)
     fit_seconds: float = 0.0
     score_seconds: float = 0.0
@@ -69,6 +78,37 @@ class Row:
             "score_seconds": self.score_seconds,
             "size": self.size,
             "settings": self.settings,
+        }
+
+    def curves(self, confidence: float) -> dict[str, Any]:
+        """Curves averaged over held-out classes at fixed rates, with the interval of the mean at each.
+
+        The band is over held-out classes, Student's t at each rate by itself, cut to 0 and 1; with a single class there
+        is none. An averaged curve belongs to no threshold: at one score the classes lie at different rates.
+
+        Args:
+            confidence: of the band, in ``(0, 1)``.
+
+        Returns:
+            ``name``, ``roc`` (known positive: ``fpr``, ``tpr``, ``band``) and ``precision_recall`` (unknown positive:
+            ``recall`` from 0.01 on, ``precision``, ``band``), a ``band`` being ``[rate, low, high]`` at each rate or
+            None; and ``share_unknown``, the mean of the classes' shares, on which precision depends. Plain JSON.
+
+        Source: Fawcett, "An Introduction to ROC Analysis", Pattern Recognition Letters 2006, on vertical averaging.
+        """
+        tpr, of_roc = _averaged(list(self.tpr.values()), confidence)
+        precision, of_precision = _averaged(list(self.precision.values()), confidence)
+        return {
+            "name": self.name,
+            "roc": {"fpr": LEVELS.tolist(), "tpr": tpr, "positive": "known", "band": of_roc},
+            # Nothing is found at recall 0, where a precision of 1 is a convention.
+            "precision_recall": {
+                "recall": LEVELS[1:].tolist(),
+                "precision": precision[1:],
+                "positive": "unknown",
+                "band": of_precision and of_precision[1:],
+            },
+            "share_unknown": float(np.mean(list(self.share_unknown.values()))),
         }
 
 
@@ -107,7 +147,9 @@ class Audit:
         return f"Audit({best} over {len(self.held_out)} held-out classes of {self.n:,} inputs)"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON; ``held_out`` is sorted from the worst class of the recommended detector on."""
+        """Plain JSON; ``held_out`` is sorted from the worst class of the recommended detector on, whose `Row.curves`
+        are ``curves``.
+        """
         rows = [(row.name, row) for row in self.rows] + [(f"pixels: {row.name}", row) for row in self.pixels]
         worst = sorted(self.held_out, key=lambda c: self._recommended_row().auroc[c])
         return {
@@ -124,6 +166,7 @@ class Audit:
                 }
                 for name in worst
             ],
+            "curves": self._recommended_row().curves(self.confidence),
             "warnings": self.warnings,
             "not_tried": self.not_tried,
             "n": self.n,
@@ -320,7 +363,7 @@ class _Folds:
         if not candidates:
             return []
         rows = {candidate.name: Row(candidate.name, encoder) for candidate in candidates}
-        found: dict[str, dict[str, list[tuple[float, ...]]]] = {c.name: {} for c in candidates}
+        found: dict[str, dict[str, list[Floats]]] = {c.name: {} for c in candidates}
         clock: dict[str, list[tuple[float, float]]] = {c.name: [] for c in candidates}
         for repeat in range(self.repeats):
             seed = self.seed + 1 + repeat
@@ -353,13 +396,15 @@ class _Folds:
                     scores = detector.score(new), detector.score(unknown)
                     spent = (time.perf_counter() - fitted) * 1000 / (len(new) + len(unknown))
                     result = evaluate(*scores)
-                    numbers = (
+                    numbers = [
                         result.auroc,
                         result.average_precision(positive="unknown"),
                         result.fpr_at_tpr(0.95, positive="known", rule="first"),
                         *result.auroc_interval(self.confidence),
-                    )
-                    found[candidate.name].setdefault(name, []).append(numbers)
+                        result.n_unknown / (result.n_known + result.n_unknown),
+                    ]
+                    curves = read_curves(result, "known")
+                    found[candidate.name].setdefault(name, []).append(np.concatenate([numbers, *curves]))
                     clock[candidate.name].append((fitted - start + heads.get(candidate.head or "", 0.0), spent))
                     row = rows[candidate.name]
                     text = ", ".join(f"{k}={v}" for k, v in {**detector.arguments(), **setting}.items())
@@ -370,10 +415,23 @@ class _Folds:
                     self.progress(self.done, self.total)
         for name, row in rows.items():
             for held, values in found[name].items():
-                row.auroc[held], row.ap_unknown[held], row.fpr[held], low, high = np.mean(values, axis=0).tolist()
-                row.auroc_interval[held] = (low, high)
+                means, row.tpr[held], row.precision[held] = np.split(
+                    np.mean(values, axis=0), [-2 * LEVELS.size, -LEVELS.size]
+                )
+                row.auroc[held], row.ap_unknown[held], row.fpr[held], low, high, share = means.tolist()
+                row.auroc_interval[held], row.share_unknown[held] = (low, high), share
             row.fit_seconds, row.score_seconds = np.mean(clock[name], axis=0).tolist()
         return list(rows.values())
+
+
+def _averaged(curves: Sequence[Floats], confidence: float) -> tuple[list[float], list[list[float]] | None]:
+    """Mean over classes at each of the `LEVELS`, and ``[level, low, high]`` of it; None for a single class."""
+    values = np.stack(curves)  # (classes, levels)
+    mean: list[float] = values.mean(axis=0).tolist()
+    if len(values) < 2:
+        return mean, None
+    ends = [mean_interval(at, confidence, bounds=(0.0, 1.0)) for at in values.T]
+    return mean, [[level, *end] for level, end in zip(LEVELS.tolist(), ends, strict=True)]
 
 
 def _seconds(call: Callable[[Support], Any], support: Support) -> float:
@@ -428,7 +486,9 @@ def _recommend(
     else:
         if pick is not best:
             sentence += f", within {MARGIN} of the best ({best.name}, {best.mean():.3f}) and cheaper"
-        sentence += f"; {len(values)} held-out classes cannot tell it from {', '.join(ties)}."
+        more = f" and {len(ties) - NAMED} others" if len(ties) > NAMED + 1 else ""
+        listed = ", ".join(ties[:NAMED] if more else ties)
+        sentence += f"; {len(values)} held-out classes cannot tell it from {listed}{more}."
     confident = not few and not ties
     return {
         "name": pick.name,

@@ -17,7 +17,7 @@ from unseen.data import Progress, split
 from unseen.detectors.base import Detector, Pipeline
 from unseen.errors import BadInput, NotEnoughKnown, WrongUse
 from unseen.heads.base import Head
-from unseen.metrics import Evaluation, Floats, evaluate, holm
+from unseen.metrics import Evaluation, Floats, bands, evaluate, holm
 from unseen.naming import did_you_mean, listed
 from unseen.protocols.audit import FIT_SHARE
 from unseen.protocols.candidates import Candidate, candidates
@@ -27,6 +27,7 @@ KINDS = ("near", "far")
 # What scores a baseline of one or two numbers: two-sided, and it answers where all known inputs agree.
 SIMPLE = "nearest_prototype"
 POINTS = 200  # of a curve
+REPLICATES = 400  # resamples behind a band
 MARGIN = 0.01  # AUROC by which a trivial baseline may stay below the best detector and still do as well
 SAID = {"pixels": "raw pixels", "edges": "the strength of its edges"}
 MEANS = ("auroc", "ap_unknown", "fpr_at_tpr95", "rank")
@@ -113,7 +114,9 @@ class Bench:
             ``over`` (what intervals and p-values speak of) and a ``sentence``.
         curves: name of the set -> curves of the best detector of its group and of the best baseline on this set:
             ``name``, ``baseline``, ``roc`` (known positive: ``fpr``, ``tpr``) and ``precision_recall`` (unknown
-            positive: ``recall``, ``precision``), at most 200 points each.
+            positive: ``recall``, ``precision``), at most 200 points each; and of each ``band``, ``[rate, low, high]``
+            at every hundredth: `unseen.metrics.bands` of 400 resamples, groups drawn whole, and None where a side is a
+            single input or group.
         warnings: what the reader must know before believing the numbers.
         not_tried: detector -> why it could not be tried.
         left_out: source, such as ``"near dogs"`` or ``"known test"`` -> how many of its inputs were exact copies of
@@ -260,7 +263,7 @@ def bench(
         best, plain = _best_on(name, ours), _best_on(name, trivial) if trivial else None
         sets[name] = _about(kind, best, plain, name) | {"left_out": (left_out or {}).get(f"{kind} {name}", 0)}
         shown = [next(row for row in ours if row.name == groups[kind]["best"]), *([plain] if plain else [])]
-        curves[name] = [_curves(row, scores[row.name].result(name)) for row in shown]
+        curves[name] = [_curves(row, scores[row.name], name, parts, confidence, seed) for row in shown]
         if plain is not None:
             warnings.extend(_trivial_warning(kind, name, best, trivial))
     return Bench(
@@ -613,16 +616,34 @@ def _about(kind: str, best: BenchRow, plain: BenchRow | None, name: str) -> dict
     }
 
 
-def _curves(row: BenchRow, result: Evaluation) -> dict[str, Any]:
+def _curves(row: BenchRow, scores: _Scores, name: str, parts: _Parts, confidence: float, seed: int) -> dict[str, Any]:
+    """Both curves of one row on one set, with their bands."""
+    result, sides = scores.result(name), (parts.test, parts.unknown[name])
     roc, precision = result.roc("known", POINTS), result.precision_recall("unknown", POINTS)
+    of_roc = of_precision = None
+    if min(map(_draws, sides)) > 1:
+        groups = (parts.test.groups, parts.unknown[name].groups) if any(map(_grouped, sides)) else None
+        between = bands(
+            scores.known,
+            scores.unknown[name],
+            positive="known",
+            groups=groups,
+            confidence=confidence,
+            replicates=REPLICATES,
+            seed=seed,
+        )
+        of_roc = [_digits(at) for at in np.column_stack([between.levels, between.tpr])]
+        # Nothing is found at recall 0, where a precision of 1 is a convention.
+        of_precision = [_digits(at) for at in np.column_stack([between.levels, between.precision])[1:]]
     return {
         "name": row.name,
         "baseline": row.baseline,
-        "roc": {"fpr": _digits(roc.fpr), "tpr": _digits(roc.tpr), "positive": "known"},
+        "roc": {"fpr": _digits(roc.fpr), "tpr": _digits(roc.tpr), "positive": "known", "band": of_roc},
         "precision_recall": {
             "recall": _digits(precision.recall),
             "precision": _digits(precision.precision),
             "positive": "unknown",
+            "band": of_precision,
         },
     }
 

@@ -59,7 +59,8 @@ def render(results: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
             ``discoveries`` decided, its level. ``score["thumbnails"]`` are records with ``image`` (base64 or bytes) and
             perhaps ``kind``, the heading they stand under, and ``beside``, the nearest known input with ``path`` and
             perhaps ``label``, ``similarity`` and ``image``. ``score["curves"]`` holds points ``roc`` and
-            ``precision_recall`` and, point by point, ``roc_band`` and ``precision_recall_band``.
+            ``precision_recall`` and, point by point, ``roc_band`` and ``precision_recall_band``. The curves of an
+            audit or a bench hold a ``band`` each, or None; ``band`` beside says in words what is shaded.
         path: the file to write; its folder exists.
 
     Returns: the path written.
@@ -182,7 +183,10 @@ def _audit(audit: Mapping[str, Any], specs: dict[str, charts.Spec]) -> dict[str,
     if drawn:
         specs["detectors"] = charts.intervals(drawn)
     held = _held_out(audit.get("held_out") or [], name, [row["name"] for row in detectors], specs)
-    return {**audit, "recommended": recommended, "detectors": detectors, "held": held, "chosen": chosen}
+    curves = audit.get("curves")
+    curves = _curves([curves], "audit", curves, specs) if curves else None
+    found = {"recommended": recommended, "detectors": detectors, "held": held, "chosen": chosen, "curves": curves}
+    return {**audit, **found}
 
 
 def _held_out(
@@ -265,7 +269,7 @@ def _bench(bench: Mapping[str, Any], specs: dict[str, charts.Spec]) -> dict[str,
             ]
             lines = (bench.get("curves") or {}).get(name) or []
             if lines and sum(len(group["sets"]) for group in groups) + at < MAX_SETS:
-                about_set["curves"] = _bench_curves(lines, f"bench-{number}-{at}", about_set, specs)
+                about_set["curves"] = _curves(lines, f"bench-{number}-{at}", about_set, specs)
             listed.append(about_set)
         groups.append({**about, "kind": kind, "number": number, "rows": table, "sets": listed, "plain": plain})
     drawn_sets = sum(1 for group in groups for one in group["sets"] if "curves" in one)
@@ -273,26 +277,29 @@ def _bench(bench: Mapping[str, Any], specs: dict[str, charts.Spec]) -> dict[str,
     return {**bench, "groups": groups, "curves_left_out": total - drawn_sets if drawn_sets else 0}
 
 
-def _bench_curves(
+def _curves(
     lines: Sequence[Mapping[str, Any]], name: str, about: Mapping[str, Any], specs: dict[str, charts.Spec]
 ) -> dict[str, Any]:
-    """Specs of the two curves of one set, and the readings beside them."""
-    roc = [{"name": one["name"], "points": _pairs(one["roc"], "fpr", "tpr")} for one in lines]
-    precision = [
-        {"name": one["name"], "points": _pairs(one["precision_recall"], "recall", "precision")} for one in lines
-    ]
+    """Specs of the two curves of each line, such as a detector on one set, and the readings beside them."""
+    roc = [_line(one["name"], one["roc"], "fpr", "tpr") for one in lines]
+    precision = [_line(one["name"], one["precision_recall"], "recall", "precision") for one in lines]
     specs[f"{name}-roc"] = charts.roc(roc, lines[0]["roc"].get("positive", "known"))
     share = about.get("share_unknown")
     specs[f"{name}-pr"] = charts.precision_recall(precision, share if _is_number(share) else None)
     readings = [
-        {"name": one["name"], "roc": _readings(a["points"]), "precision_recall": _readings(b["points"], recall=True)}
-        for one, a, b in zip(lines, roc, precision, strict=True)
+        {
+            "name": a["name"],
+            "roc": _readings(a["points"], a["band"]),
+            "precision_recall": _readings(b["points"], b["band"], recall=True),
+        }
+        for a, b in zip(roc, precision, strict=True)
     ]
-    return {"roc": f"{name}-roc", "precision_recall": f"{name}-pr", "readings": readings}
+    return {"roc": f"{name}-roc", "precision_recall": f"{name}-pr", "readings": readings, "share_unknown": share}
 
 
-def _pairs(curve: Mapping[str, Any], x: str, y: str) -> list[list[float]]:
-    return [list(point) for point in zip(curve[x], curve[y], strict=True)]
+def _line(name: str, curve: Mapping[str, Any], x: str, y: str) -> dict[str, Any]:
+    points = [list(point) for point in zip(curve[x], curve[y], strict=True)]
+    return {"name": name, "points": points, "band": curve.get("band")}
 
 
 def _ends(interval: Sequence[float | None] | None) -> dict[str, float | None]:
