@@ -594,6 +594,7 @@ class OpenSetClassifier:
                 if not thresholds == named == len(guard.classes):
                     raise ValueError(f"{thresholds} thresholds, {named} logits, {len(guard.classes)} classes")
             guard.info()  # the hash may fit and the numbers make no sense all the same
+            _try_out(guard.detector, guard.head)
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
             raise DamagedFile(f"{path}: its contents do not fit together ({_first_line(error)})") from error
         return guard, description, tensors
@@ -789,6 +790,19 @@ def _counts(support: Support) -> dict[str, int]:
         return {}
     counts = np.bincount(support.labels, minlength=len(support.classes)).tolist()
     return dict(zip(support.classes, counts, strict=True))
+
+
+def _try_out(detector: Detector, head: Head | None) -> None:
+    """Ask one row of zeros, so that tensors whose shapes do not fit fail at load and not at the first input."""
+    flat = ("features", "logits", "embedding")  # other signals have axes of which only the product is known
+    for part in (detector, head):
+        if part is None:
+            continue
+        widths = dict(zip(sorted(part.reads()), part.widths.tolist(), strict=True))
+        if set(widths) <= set(flat):
+            row = {name: torch.zeros(1, width) for name, width in widths.items()}
+            with torch.inference_mode():
+                part(part.prepared(row))
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -145,6 +145,15 @@ def test_numbers_that_make_no_sense_under_a_hash_that_fits(saved, tmp_path, chan
     refused(forge(saved, tmp_path / "g", change))
 
 
+def test_shapes_that_do_not_fit_under_a_hash_that_does(tmp_path):
+    """A bank of another width than the features: found at load, not in a product at the first input."""
+    x = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
+    for expression, name in (("knn(k=3)", "bank"), ("mahalanobis", "towards")):
+        guard = OpenSetClassifier("arrays", expression).fit(x)
+        setattr(guard.detector, name, getattr(guard.detector, name)[:, :-1].contiguous()[:-1])
+        refused(guard.save(tmp_path / f"{name}.unseen"))
+
+
 def test_the_command_line_ends_with_4(saved, command, tmp_path):
     rows, _ = known()
     np.save(tmp_path / "x.npy", rows)
