@@ -56,3 +56,21 @@ def python():
         return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=cwd, check=False)
 
     return run
+
+
+@pytest.fixture
+def unseen(monkeypatch, capsys, tmp_path):
+    """Run a command as the console script does, in its own folder -> exit code, standard output, standard error."""
+    from unseen.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["unseen", *map(str, words)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capsys.readouterr()
+        return caught.value.code, out, err
+
+    return run

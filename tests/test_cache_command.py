@@ -14,29 +14,12 @@ import numpy as np
 import pytest
 
 import unseen as library
-from unseen.__main__ import main
 from unseen.errors import BadInput, WrongUse
 from unseen.files import fingerprint
 from unseen.signals import Store, clear, shelves
 from unseen.signals.store import FORMAT, locked
 
 DAY = 86400
-
-
-@pytest.fixture
-def unseen(monkeypatch, capsys, tmp_path):
-    """Run a command as the console script does -> exit code, standard output, standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["unseen", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capsys.readouterr()
-        return caught.value.code, out, err
-
-    return run
 
 
 def written(folder, encoder, shards=1, rows=4, signals=("features",), days=0.0):

@@ -11,30 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unseen.__main__ import main
-
 PIXELS = ["-e", "pixels?size=8"]
 
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture
-def unseen(monkeypatch, capsys, tmp_path):
-    """Run a command as the console script does -> exit code, standard output, standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["unseen", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capsys.readouterr()
-        return caught.value.code, out, err
-
-    return run
 
 
 @pytest.fixture(scope="session")

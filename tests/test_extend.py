@@ -2,14 +2,12 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import unseen
-from unseen.__main__ import main
 from unseen.calibration import ClassConditional, SplitConformal
 from unseen.classifier import OpenSetClassifier, set_aside
 from unseen.encoders import encode
@@ -326,26 +324,11 @@ def test_a_guard_that_does_not_say_what_it_learnt_from_is_told(digits, sources):
 # The command
 
 
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["unseen", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capsys.readouterr()
-        return caught.value.code, out, err
-
-    return run
-
-
-def test_from_a_fit_to_a_queue_to_a_wider_guard(run, digits):
+def test_from_a_fit_to_a_queue_to_a_wider_guard(unseen, digits):
     """The loop of a year: fit, score, look at what is new, name it, extend, score again."""
     pixels = ("-e", "pixels?size=8", "--cache", "store")
-    assert run("fit", digits / "known", *pixels, "-d", "knn(k=1)")[0] == 0
-    code, out, _ = run("score", "guard.unseen", digits / "new", "--queue", "queue.jsonl")
+    assert unseen("fit", digits / "known", *pixels, "-d", "knn(k=1)")[0] == 0
+    code, out, _ = unseen("score", "guard.unseen", digits / "new", "--queue", "queue.jsonl")
     assert code == 0
     assert "Labelling queue: queue.jsonl" in out
     rows = [json.loads(line) for line in Path("queue.jsonl").read_text().splitlines()]
@@ -353,15 +336,15 @@ def test_from_a_fit_to_a_queue_to_a_wider_guard(run, digits):
         row["label"] = Path(row["path"]).parent.name
     Path("queue.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     words = ("extend", "guard.unseen", "queue.jsonl", "-o", "wider.unseen", "--cache", "store")
-    code, out, err = run(*words, "--json", "wider.json")
+    code, out, err = unseen(*words, "--json", "wider.json")
     assert (code, err) == (0, "")
     about = json.loads(Path("wider.json").read_text())
     assert {"five", "six"} <= set(about["classes"])
     assert about["n_fit"] + about["n_calibration"] == 345
     assert "Note: 95 rows have no label and were left out" in out
     assert "Next:  unseen score wider.unseen NEW_INPUTS" in out
-    before = json.loads(run("score", "guard.unseen", digits / "new", "--json", "-")[1])["unseen"]
-    assert json.loads(run("score", "wider.unseen", digits / "new", "--json", "-")[1])["unseen"] < before
-    code, _, err = run(*words[:3], "-o", "x.unseen", "--known", "nowhere")
+    before = json.loads(unseen("score", "guard.unseen", digits / "new", "--json", "-")[1])["unseen"]
+    assert json.loads(unseen("score", "wider.unseen", digits / "new", "--json", "-")[1])["unseen"] < before
+    code, _, err = unseen(*words[:3], "-o", "x.unseen", "--known", "nowhere")
     assert code == 3
     assert err.startswith("unseen: nowhere: no such file or folder")

@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 
 import unseen as library
-from unseen.__main__ import main
 from unseen.api.pages import BORDER, NOVEL, audit_page, bench_page, known_inputs, score_page
 from unseen.classifier import set_aside
 from unseen.data import open_inputs
@@ -481,22 +480,6 @@ def test_a_bench_of_many_sets_draws_the_curves_of_some(tmp_path):
 
 
 # Commands
-
-
-@pytest.fixture
-def unseen(monkeypatch, capsys, tmp_path):
-    """Run a command as the console script does -> exit code, standard output, standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["unseen", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capsys.readouterr()
-        return caught.value.code, out, err
-
-    return run
 
 
 def test_commands_write_pages_and_their_json_stays(unseen, guard, digits, cache, tmp_path):
