@@ -1,4 +1,4 @@
-"""Every detector behind two CIFAR-10 networks, on nine other sets of images. python experiments/cifar10_detectors.py
+"""Every detector behind two CIFAR-10 networks, on ten other sets of images. python experiments/cifar10_detectors.py
 
 The networks are trained on CIFAR-10; detectors learn from 4,660 of its training images with the network's own head
 and labels, and 846 lossless test images are the known ones. Detectors are those that are registered, with their

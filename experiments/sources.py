@@ -120,6 +120,10 @@ def cifar10_sets() -> Iterator[ImageSet]:
         small[overlap],
         f"27 classes such as tabby, sports car and gazelle: {about}",
     )
+    with np.load(archive("imagenet400_webp.npz")) as z:
+        pictures = boxed(decoded(z, "webp", "offset"), 5)
+    of_these = "one image of each of 400 classes, sorts of CIFAR-10 classes among them, means of 5 x 5 pixels"
+    yield ImageSet("imagenet", "ImageNet 400", "overlap", pictures, of_these)
     yield ImageSet("tiny", "Tiny ImageNet 173", "near", small[~overlap], f"all classes but these 27: {about}")
     yield ImageSet(
         "pacs",

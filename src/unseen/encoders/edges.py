@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unseen.data import Preprocess
-from unseen.encoders.base import Encoder
-from unseen.errors import WrongUse
-from unseen.signals import Request, key_of
+from unseen.encoders._small import SmallCopy
 
 RED, GREEN, BLUE = 299, 587, 114  # thousandths of each colour in grey, as in ITU-R BT.601
 FULL = 255 * 1000  # white
 
 
-class Edges(Encoder):
+class Edges(SmallCopy):
     """Two numbers, no network: how strong the edges across and the edges down a small copy of the image are.
 
     The copy is made grey in ``[0, 1]``, ``0.299 R + 0.587 G + 0.114 B``. The 3 x 3 Sobel filters give ``gx``, by which
@@ -32,6 +26,7 @@ class Edges(Encoder):
     "the energy of the edge-detection map" tells one benchmark's sets apart. They name no filter; Sobel's is our choice,
     and so are the square root, which makes the numbers less skewed, and the two directions.
 
+    >>> import numpy as np
     >>> picture = np.zeros((64, 64, 3), np.uint8)
     >>> picture[:, 32:] = 255  # one upright edge: gx is 4 at 2 of 62 columns
     >>> Edges().answer(picture[None], frozenset({"features"}))["features"]
@@ -39,40 +34,11 @@ class Edges(Encoder):
     """
 
     def __init__(self, size: int = 64) -> None:
-        if not isinstance(size, int) or isinstance(size, bool) or size < 3:
-            raise WrongUse(f"edges?size={size}: the size is a whole number of pixels from 3")
-        self.size = size
-        self._preprocess = Preprocess(size, resize="squash", interpolation="bilinear")
-
-    @property
-    def id(self) -> str:
-        """Name and size."""
-        return f"edges:{self.size}x{self.size}"
-
-    @property
-    def provides(self) -> frozenset[str]:
-        """``features`` alone."""
-        return frozenset({"features"})
-
-    def prepare(self, image: np.ndarray) -> np.ndarray:
-        """The small copy, uint8 ``(size, size, 3)``."""
-        return self._preprocess(image)
-
-    def answer(self, batch: np.ndarray, wanted: frozenset[str | Request]) -> dict[str, Tensor]:
-        """Edge strengths ``(B, 2)``, across and down."""
-        other = [key_of(want) for want in wanted if want != "features"]
-        if other:
-            raise WrongUse(f"edges give features only, not {', '.join(other)}: use a network, or put a head before it")
-        found: dict[str, Tensor] = _Graph()(torch.tensor(batch))
-        return found
+        self.shrink_to(size, 3, "bilinear")
 
     def graph(self) -> nn.Module:
         """The filters, for uint8 pixels."""
         return _Graph()
-
-    def preprocessing(self) -> dict[str, Any]:
-        """Resizing."""
-        return self._preprocess.describe()
 
 
 class _Graph(nn.Module):
