@@ -40,7 +40,7 @@ docs: $(VENV)/.dev ## the documentation, built strictly
 
 bench: $(VENV)/.dev ## speed against other libraries, one JSON a benchmark
 	$(PIP) --no-deps pytorch-ood
-	for script in metrics detectors; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in metrics detectors knn; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 dist: $(VENV)/.dev ## what a release uploads: the sdist and, built from it, the wheel
 	rm -rf dist

@@ -1,4 +1,4 @@
-"""Draw the pictures of the concepts from seeded simulations: python docs/pictures.py.
+"""Draw the pictures of the concepts from seeded simulations, and of speed from its JSON: python docs/pictures.py.
 
 The pages show ``docs/_static/*.svg``; a test draws them again and compares. Every picture has a light ground of its
 own, as an image does not hear whether the page around it is light or dark. What a colour says, a shape, a dash or a
@@ -7,6 +7,7 @@ word says too.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from scipy.stats import beta, norm
 
 from unseen import SplitConformal, create, evaluate
 
+MEASURED = Path(__file__).parents[1] / "benchmarks" / "results" / "posthoc.json"
 STATIC = Path(__file__).parent / "_static"
 INK, GREY, GROUND = "#1b1f24", "#5d6670", "#ffffff"
 BLUE, RED, GREEN, PURPLE = (
@@ -182,6 +184,71 @@ def numbers() -> Any:
     return alt.layer(*layers).properties(width=680, height=220)
 
 
+LIBRARIES = {
+    "pytorch-ood": (BLUE, "circle"),
+    "oodeel": (RED, "square"),
+    "scikit-learn": (GREEN, "triangle-up"),
+    "PyOD": (PURPLE, "diamond"),
+    "by definition": (GREY, "cross"),
+}
+
+
+def speed() -> Any:
+    """How many times as fast a query is as that of another library, with the interval of the median."""
+    rows = [
+        {
+            "name": row["ours"],
+            "library": row["library"],
+            "at": row["query"]["cpu_ratio"],
+            "low": row["query"]["cpu_ratio_interval"]["low"],
+            "high": row["query"]["cpu_ratio_interval"]["high"],
+        }
+        for row in json.loads(MEASURED.read_text(encoding="utf-8"))["rows"]
+    ]
+    names = sorted({row["name"] for row in rows}, key=lambda name: -max(r["at"] for r in rows if r["name"] == name))
+    scale = alt.Scale(type="log", domain=[0.2, 2000], nice=False)
+    x = alt.X("at:Q", title="times as fast as the other", scale=scale, axis=_ticks([0.2, 0.5, 1, 2, 5, 10, 100, 1000]))
+    y = alt.Y("name:N", title=None, sort=names, axis=_names(330))
+    layers = [alt.Chart(_rows([{"at": 1}])).mark_rule(color=GREY, strokeDash=[4, 3]).encode(x)]
+    for at, (library, (colour, shape)) in enumerate(LIBRARIES.items()):
+        mine = [row for row in rows if row["library"] == library]
+        chart = alt.Chart(_rows(mine))
+        layers.append(chart.mark_rule(color=colour).encode(alt.X("low:Q", scale=scale), y, x2="high:Q"))
+        layers.append(chart.mark_point(filled=True, size=45, color=colour, shape=shape).encode(x, y))
+        key = [{"at": 55, "name": names[len(names) - 7 + at], "text": library}]
+        layers.append(alt.Chart(_rows(key)).mark_point(filled=True, size=45, color=colour, shape=shape).encode(x, y))
+        words = alt.Chart(_rows(key)).mark_text(align="left", dx=10, fontSize=13, fontWeight=600, color=colour)
+        layers.append(words.encode(x, y, text="text:N"))
+    return alt.layer(*layers).properties(width=380, height=alt.Step(17))
+
+
+def ceilings() -> Any:
+    """How near a query comes to what the machine can do at best."""
+    rows = [
+        {"name": row["ours"], "share": 100 * row["share_of_ceiling"], "product": row["has_product"]}
+        for row in json.loads(MEASURED.read_text(encoding="utf-8"))["large"]
+    ]
+    names = [row["name"] for row in sorted(rows, key=lambda row: -row["share"])]
+    x = alt.X("share:Q", title="% of the ceiling", scale=alt.Scale(domain=[0, 100]), axis=_ticks([0, 25, 50, 75, 100]))
+    y = alt.Y("name:N", title=None, sort=names, axis=_names(140))
+    layers = []
+    for product, colour, word in ((True, BLUE, "a matrix product"), (False, GREEN, "reads its input once")):
+        mine = alt.Chart(_rows([row for row in rows if row["product"] is product]))
+        layers.append(mine.mark_bar(color=colour, opacity=0.75, height=11).encode(x, y))
+        key = [{"share": 60, "name": names[len(names) - (3 if product else 2)], "text": f"ceiling: {word}"}]
+        words = alt.Chart(_rows(key)).mark_text(align="left", fontSize=13, fontWeight=600, color=colour)
+        layers.append(words.encode(x, y, text="text:N"))
+    return alt.layer(*layers).properties(width=380, height=alt.Step(17))
+
+
+def _ticks(values: list[float]) -> Any:
+    return alt.Axis(values=values, format="~f")
+
+
+def _names(width: int) -> Any:
+    return alt.Axis(minExtent=width, maxExtent=width, labelLimit=width)
+
+
 def _scale(channel: str, domain: list[float], title: str | None = None, values: list[float] | None = None) -> Any:
     kind = alt.X if channel == "x" else alt.Y
     axis = alt.Axis(values=values) if values else None
@@ -220,7 +287,13 @@ def _short(value: Any) -> float:
     return round(float(value), 3)
 
 
-PICTURES: dict[str, Callable[[], Any]] = {"kinds.svg": kinds, "promise.svg": promise, "numbers.svg": numbers}
+PICTURES: dict[str, Callable[[], Any]] = {
+    "kinds.svg": kinds,
+    "promise.svg": promise,
+    "numbers.svg": numbers,
+    "speed.svg": speed,
+    "ceilings.svg": ceilings,
+}
 
 
 def svg(name: str) -> str:

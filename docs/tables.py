@@ -6,10 +6,14 @@ that a command in the tree wrote.
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from unseen import registry
 
 ROOT = Path(__file__).parent.parent
 TABLES = ROOT / "docs" / "tables"
@@ -353,6 +357,216 @@ def detectors_speed() -> str:
     )
 
 
+def posthoc_speed() -> str:
+    found = _read("benchmarks", "posthoc")
+    parts: list[str] = []
+    for library in dict.fromkeys(row["library"] for row in found["rows"]):
+        mine = [row for row in found["rows"] if row["library"] == library]
+        version = f" {mine[0]['version']}" if mine[0]["version"] else ""
+        rows = [
+            (
+                f"`{r['ours']}`",
+                r["theirs"],
+                " / ".join(f"{n:,}" for n in r["shape"].values()),
+                f"{r['rank_correlation']:.6f}",
+                _ratio(r["query"]),
+                f"{_short(r['query']['ours_cpu_ms'])} / {_short(r['query']['theirs_cpu_ms'])}",
+                _memory(r["query_mb"]),
+                _ratio(r["fit"]) if "fit" in r else "",
+                _memory(r["fit_mb"]) if "fit" in r else "",
+            )
+            for r in mine
+        ]
+        head = (
+            "ours",
+            "theirs",
+            "C / D / N / B",
+            "rank correlation",
+            "query: times faster",
+            "ms",
+            "MB",
+            "fit: times faster",
+            "MB",
+        )
+        parts += [f"{library}{version}:", _table(head, rows)]
+    pairs = [one["pairs"] for row in found["rows"] for one in (row["query"], row.get("fit")) if one]
+    loads = " and ".join(f"{one[0]:g}" for one in found["load_average"])
+    return "\n\n".join(
+        [
+            *parts,
+            f"{min(pairs)} to {max(pairs)} pairs a number. Load of the machine over the last minute, before and after: "
+            f"{loads}.",
+            _made(found),
+        ]
+    )
+
+
+def posthoc_large() -> str:
+    found = _read("benchmarks", "posthoc")
+    shape = found["large"][0]["shape"]
+    rows = [
+        (
+            f"`{r['ours']}`",
+            _short(r["query_cpu_ms"]),
+            _ratio(r) if r["has_product"] else "",
+            _short(r["query_mb"]),
+            _percent(r["share_of_ceiling"]),
+        )
+        for r in found["large"]
+    ]
+    head = ("query", "ms", "times its matrix products", "MB", "% of the ceiling")
+    ceilings = found["ceilings"]
+    return "\n\n".join(
+        [
+            f"{shape['B']:,} queries, {shape['C']:,} classes, {shape['D']} features, fitted on {shape['N']:,} inputs. "
+            f"The ceilings: {ceilings['gflops']:g} GFLOP/s in a float32 product, {ceilings['copy_gb_per_s']:g} GB/s "
+            "in a copy.",
+            _table(head, rows),
+            _made(found),
+        ]
+    )
+
+
+def _memory(mb: dict[str, float | None]) -> str:
+    return " / ".join("" if value is None else _short(value) for value in (mb["ours"], mb["theirs"]))
+
+
+DIFFERS = re.compile(r"^Differs: (.+?)(?=\n[A-Z][a-z]+: |\n\n|\Z)", re.MULTILINE | re.DOTALL)
+
+
+def differences(name: str) -> str:
+    """What a detector's docstring says about other programs; empty where it says nothing."""
+    found = DIFFERS.search(inspect.getdoc(registry.find("detectors", name)) or "")
+    if found is None:
+        return ""
+    return " ".join(found[1].replace("``", "`").split())
+
+
+def fidelity() -> str:
+    found, cifar = _read("experiments", "fidelity"), _read("experiments", "cifar10_pytorch_ood")
+    on_images = [row for about in cifar["networks"].values() for row in about["rows"]]
+    libraries = {name: about["rows"] for name, about in found["libraries"].items()}
+    rows = []
+    for one in found["oracles"]:
+        name = one["name"]
+        single, double = one["float32"], one["float64"]
+        rows.append(
+            (
+                f"`{name}`",
+                _tiny(double["largest_difference"]),
+                _tiny(single["largest_difference"]),
+                f"{single['rank_correlation']:.6f}",
+                _alike(name, on_images),
+                *(_alike(name, about) for about in libraries.values()),
+            )
+        )
+    versions = [f"{name} {about['version']}" for name, about in found["libraries"].items()]
+    head = (
+        "method",
+        "off by, float64",
+        "off by, float32",
+        "ranks as the formula",
+        "pytorch-ood, CIFAR-10",
+        *versions,
+    )
+    shape = found["shape"]
+    return "\n\n".join(
+        [
+            _table(head, rows),
+            f"{shape['M']} inputs asked, {shape['C']} classes, {shape['D']} features, fitted on {shape['N']:,}; "
+            "methods that read inner layers or gradients on the smaller arrays of the public checks.",
+            _made(found),
+        ]
+    )
+
+
+def peers() -> str:
+    """Which settings were matched for a comparison, and why a pair may rank otherwise all the same."""
+    rows = []
+    for name, about in _read("experiments", "fidelity")["libraries"].items():
+        for row in about["rows"]:
+            said = "; ".join(text for text in (row["default"], row["reason"]) if text)
+            rows.append((f"`{row['ours']}`", f"{name}: {row['theirs']}", said))
+    lines = _table(("ours", "theirs", "settings matched, and reasons to rank otherwise"), rows)
+    return lines.replace("| --- | ---: | ---: |", "| --- | --- | --- |")
+
+
+def differing() -> str:
+    """Every known difference, as the docstrings have it."""
+    told = [f"- `{name}`: {text}" for name in registry.names("detectors") if (text := differences(name))]
+    return "\n".join(told)
+
+
+def _alike(name: str, rows: Iterable[dict[str, Any]]) -> str:
+    """The lowest rank correlation of what begins with this method, a star where a reason is known."""
+    mine = [row for row in rows if re.split(r"[( ]", row["ours"])[0] == name]
+    if not mine:
+        return ""
+    least = min(mine, key=lambda row: float(row["rank_correlation"]))
+    return f"{least['rank_correlation']:.6f}{' *' if least['reason'] else ''}"
+
+
+def knn_speed() -> str:
+    found = _read("benchmarks", "knn")
+    rows = [
+        (
+            query["query"],
+            name,
+            _ratio(r),
+            _short(r["ours_cpu_ms"]),
+            _short(r["theirs_cpu_ms"]),
+            _tiny(query["largest_difference"]),
+            _tiny(r["theirs_largest_difference"]) if "theirs_largest_difference" in r else "",
+        )
+        for query in found["exact"]
+        for name, r in query["against"].items()
+    ]
+    lists, tried = [], []
+    for row in found["curve"]:
+        bank, chosen = f"{row['features']}, {row['rows']:,} x {row['width']}", row["ivf"][0]
+        lists.append(
+            (
+                bank,
+                f"{row['probes']:,} of {row['lists']:,}",
+                f"{_percent(row['recall_at_fit'])} / {_percent(chosen['recall'])}",
+                _short(row["exact_cpu_ms"]),
+                _ratio(chosen),
+                _short(row["build"]["cpu_s"]),
+                "never" if row["pays_after_queries"] is None else f"{row['pays_after_queries']:,}",
+                "yes" if row["auto_takes_lists"] else "no",
+            )
+        )
+        by_lists = {one["probes"]: one for one in row["ivf"]}
+        graph = row.get("hnsw", {"build": {}, "tried": []})
+        by_effort = {one["effort"]: one for one in graph["tried"]}
+        cells = [*(by_lists.get(n) for n in (4, 16, 64)), *(by_effort.get(n) for n in (64, 256))]
+        tried.append(
+            (
+                bank,
+                *("" if one is None else f"{_percent(one['recall'])}, {_short(one['cpu_ratio'])} x" for one in cells),
+                _short(graph["build"]["cpu_s"]) if by_effort else "",
+            )
+        )
+    asked, load = found["curve"][0]["queries"], found["load_average"]
+    return "\n\n".join(
+        [
+            _table(("query", "against", "times faster", "ours ms", "theirs ms", "ours off by", "theirs off by"), rows),
+            f"A square product of 2,048 rows reached {found['square_product_gflops']:.0f} GFLOP/s in the same run.",
+            f"`knn(index='ivf')` against `knn(index='exact')`, {asked} queries: how many lists 95 % of the neighbours "
+            "need, recall at the fit and of new inputs, after how many queries the time to build the lists is saved, "
+            f"and whether `auto`, which tries from {found['auto_from']:,} rows on, finds few enough lists sufficient:",
+            _table(
+                ("bank", "lists", "recall %", "exact ms", "times faster", "build s", "saved after", "few enough"), lists
+            ),
+            "Recall % and how many times faster than exact, by the number of lists looked into, and by the effort of "
+            "FAISS's graph (HNSW, 16 links; small banks only, as it takes long to build):",
+            _table(("bank", "4 lists", "16 lists", "64 lists", "graph, 64", "graph, 256", "its build s"), tried),
+            f"FAISS {found['faiss']}; load average {load['before'][0]} before and {load['after'][0]} after.",
+            _made(found),
+        ]
+    )
+
+
 DRAWN: dict[str, Callable[[], str]] = {
     "audit_photos.md": lambda: audit("photos"),
     "audit_small.md": lambda: audit("small"),
@@ -368,6 +582,12 @@ DRAWN: dict[str, Callable[[], str]] = {
     "cifar10_pytorch_ood.md": cifar10_pytorch_ood,
     "metrics_speed.md": metrics_speed,
     "detectors_speed.md": detectors_speed,
+    "knn_speed.md": knn_speed,
+    "posthoc_speed.md": posthoc_speed,
+    "posthoc_large.md": posthoc_large,
+    "fidelity.md": fidelity,
+    "peers.md": peers,
+    "differences.md": differing,
 }
 
 

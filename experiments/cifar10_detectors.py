@@ -25,6 +25,7 @@ from unseen.detectors.base import Detector
 from unseen.encoders import Encoder, encode, open_encoder
 from unseen.errors import MissingExtra, UnseenError
 from unseen.metrics import compare, evaluate
+from unseen.protocols import requests_of
 from unseen.registry import create, find, names
 from unseen.signals import Request, Support
 
@@ -51,9 +52,10 @@ def main() -> None:
     for name, title in NETWORKS.items():
         encoder = network(name)
         expressions, left_out = registered(encoder)
-        wanted = {"features", "logits"} | {n for e in expressions for n in create(e).needs if isinstance(n, Request)}
-        train, known = (encode(cifar10(part), encoder, wanted) for part in ("train", "test"))
-        asked = {one.name: encode({"images": one.images}, encoder, wanted) for one in sets}
+        at_fit, at_query = requests_of(expressions)
+        train = encode(cifar10("train"), encoder, {"features", "logits", *at_fit})
+        known = encode(cifar10("test"), encoder, {"features", "logits", *at_query})
+        asked = {one.name: encode({"images": one.images}, encoder, {"features", "logits", *at_query}) for one in sets}
         scores: dict[str, Scores] = {}
         for expression in expressions:
             try:
@@ -109,11 +111,14 @@ def registered(encoder: Encoder) -> tuple[list[str], dict[str, str]]:
         for expression in (name, *SETTINGS.get(name, ())):
             whole = expression if issubclass(kind, Detector) else f"{expression} >> {kind.partner}"
             try:
-                needs = create(whole).needs  # not without its defaults
-                requests = frozenset(need for need in needs if isinstance(need, Request))
-                encoder.answer(np.zeros((1, 32, 32, 3), np.uint8), requests | {"features"})
+                part = create(whole)  # not without its defaults
+                needs = part.needs | part.at_fit()
             except UnseenError as error:
                 left_out[whole] = str(error)
+                continue
+            refused = [why for n in needs if isinstance(n, Request) and (why := encoder.refusal(n)) is not None]
+            if refused:
+                left_out[whole] = refused[0]
                 continue
             absent = sorted(need for need in needs if isinstance(need, str) and need not in encoder.provides)
             if absent:

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from unseen.errors import NotEnoughKnown
-from unseen.statistics import Moments, from_nearest, kth_distance, largest, odds, quantile, residual_basis, whitener
+from unseen.statistics import (
+    Moments,
+    from_nearest,
+    kth_distance,
+    largest,
+    nearest_rows,
+    odds,
+    quantile,
+    residual_basis,
+    whitener,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -114,13 +124,13 @@ def test_kth_distance_where_the_bank_is_large(order, dtype):
 
 
 class Numbers(TorchDispatchMode):
-    """How many numbers all operations made, views aside."""
+    """How many numbers all operations made, views and what is written into given memory aside."""
 
     made = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
-        if isinstance(out, torch.Tensor) and not func.is_view:
+        if isinstance(out, torch.Tensor) and not func.is_view and "out" not in (kwargs or {}):
             self.made += out.numel() * out.itemsize // 4
         return out
 
@@ -131,6 +141,46 @@ def test_kth_distance_needs_little_more_than_the_similarities(k):
     with Numbers() as numbers:
         kth_distance(asked, bank, k)
     assert numbers.made <= 2 * len(asked) * len(bank)
+
+
+def test_the_similarities_of_a_span_are_held_and_not_those_of_the_bank(monkeypatch):
+    monkeypatch.setattr("unseen.statistics.SPAN", 1000)
+    bank, asked = torch.eye(2).repeat(10_000, 1), torch.eye(2)
+    with Numbers() as numbers:
+        kth_distance(asked, bank, 1)
+    assert numbers.made < 0.5 * len(asked) * len(bank)
+
+
+@pytest.mark.parametrize(("tile", "span"), [(7, 50), (16, 64), (1000, 1000), (64, 333)])
+@pytest.mark.parametrize("k", [1, 8, 70])
+@pytest.mark.parametrize("own", [False, True], ids=["all", "without its own"])
+def test_nearest_rows_are_the_same_however_the_bank_is_cut(monkeypatch, tile, span, k, own):
+    """Also where ``k`` is more than a tile or a span holds, and with the query's own row at every place of a tile."""
+    monkeypatch.setattr("unseen.statistics.TILE", tile)
+    monkeypatch.setattr("unseen.statistics.SPAN", span)
+    bank = torch.nn.functional.normalize(torch.tensor(RNG.normal(size=(333, 6))))
+    rows = torch.arange(0, 333, 5)
+    values, found = nearest_rows(bank[rows], bank, k, own=rows if own else None)
+    similar = (bank[rows] @ bank.T).numpy()
+    if own:
+        similar[np.arange(len(rows)), rows] = -np.inf
+    expected = np.argsort(-similar, axis=1)[:, :k]
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(values, np.take_along_axis(similar, expected, axis=1), rtol=1e-12)
+
+
+def test_leaving_a_row_out_keeps_its_copies():
+    bank = torch.eye(3)[[0, 0, 1, 2]]
+    found = kth_distance(bank, bank, 1, own=torch.arange(4))
+    torch.testing.assert_close(found, torch.tensor([0.0, 0.0, 2**0.5, 2**0.5]))
+
+
+def test_kth_distance_has_the_gradient_of_its_distance():
+    bank = torch.eye(3, dtype=torch.float64)
+    asked = torch.nn.functional.normalize(torch.tensor([[1.0, 0.4, 0.1]], dtype=torch.float64)).requires_grad_()
+    kth_distance(asked, bank, 2).sum().backward()
+    away = (asked - bank[1]).detach()
+    torch.testing.assert_close(asked.grad, away / away.norm())
 
 
 def test_kth_distance_as_a_graph_is_one_product_and_one_selection():
@@ -146,6 +196,18 @@ def test_kth_distance_as_a_graph_is_one_product_and_one_selection():
     assert sum("topk" in name for name in called) == 1
     assert not any("amax" in name for name in called)
     torch.testing.assert_close(program.module()(asked[:5]), kth_distance(asked[:5], bank, 3))
+
+
+def test_a_graph_leaves_the_own_row_out_as_well():
+    bank = torch.nn.functional.normalize(torch.tensor(RNG.normal(size=(20, 4))))
+
+    class Module(torch.nn.Module):
+        def forward(self, asked, own):
+            return kth_distance(asked, bank, 2, own)
+
+    own, rows = torch.arange(6), torch.export.Dim("rows", min=1)
+    program = torch.export.export(Module(), (bank[:6] + 0, own), dynamic_shapes=({0: rows}, {0: rows}))
+    torch.testing.assert_close(program.module()(bank[:6], own), kth_distance(bank[:6], bank, 2, own))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])

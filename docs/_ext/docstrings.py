@@ -2,7 +2,7 @@
 
 import re
 
-FACT = re.compile(r"^(Reads|Writes|Returns|Raises|Cost|Source): (.+)$")
+FACT = re.compile(r"^(Reads|Writes|Returns|Raises|Cost|Source|Differs): (.+)$")
 
 
 def separate(_app, _what, _name, _obj, _options, lines) -> None:

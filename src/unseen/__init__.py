@@ -21,38 +21,63 @@ if TYPE_CHECKING:
     from unseen.api import info as info
     from unseen.api import load as load
     from unseen.api import score as score
+    from unseen.api.declared import bench_protocol as bench_protocol
+    from unseen.api.declared import bench_searched as bench_searched
     from unseen.api.demo import demo as demo
     from unseen.calibration import ClassConditional as ClassConditional
     from unseen.calibration import SplitConformal as SplitConformal
     from unseen.classifier import OpenSetClassifier as OpenSetClassifier
     from unseen.data import open_inputs as open_inputs
+    from unseen.detectors.abet import AbeT as AbeT
+    from unseen.detectors.adascale import AdaSCALE as AdaSCALE
     from unseen.detectors.ash import ASH as ASH
     from unseen.detectors.base import Detector as Detector
     from unseen.detectors.cfood import CFOOD as CFOOD
     from unseen.detectors.class_gaussians import ClassGaussians as ClassGaussians
     from unseen.detectors.dice import DICE as DICE
+    from unseen.detectors.dropout import Dropout as Dropout
     from unseen.detectors.energy import Energy as Energy
+    from unseen.detectors.ensemble import Ensemble as Ensemble
     from unseen.detectors.entropy import Entropy as Entropy
     from unseen.detectors.fdbd import FDBD as FDBD
+    from unseen.detectors.gaussian_mixture import GaussianMixture as GaussianMixture
     from unseen.detectors.gen import GEN as GEN
+    from unseen.detectors.godin import GODIN as GODIN
     from unseen.detectors.grad_uncertainty import GradUncertainty as GradUncertainty
     from unseen.detectors.gradnorm import GradNorm as GradNorm
+    from unseen.detectors.gram import Gram as Gram
+    from unseen.detectors.grood import GROOD as GROOD
+    from unseen.detectors.iodin import IODIN as IODIN
+    from unseen.detectors.isolation_forest import IsolationForest as IsolationForest
+    from unseen.detectors.kernel_density import KernelDensity as KernelDensity
     from unseen.detectors.kl_matching import KLMatching as KLMatching
     from unseen.detectors.knn import KNN as KNN
+    from unseen.detectors.local_outlier_factor import LocalOutlierFactor as LocalOutlierFactor
     from unseen.detectors.lts import LTS as LTS
     from unseen.detectors.mahalanobis import Mahalanobis as Mahalanobis
+    from unseen.detectors.mahalanobis_odin import MahalanobisODIN as MahalanobisODIN
     from unseen.detectors.maxlogit import MaxLogit as MaxLogit
+    from unseen.detectors.mcd import MCD as MCD
+    from unseen.detectors.mds_ensemble import MDSEnsemble as MDSEnsemble
     from unseen.detectors.msp import MSP as MSP
+    from unseen.detectors.nac import NAC as NAC
     from unseen.detectors.nci import NCI as NCI
     from unseen.detectors.nearest_prototype import NearestPrototype as NearestPrototype
     from unseen.detectors.neco import NECO as NECO
     from unseen.detectors.nnguide import NNGuide as NNGuide
+    from unseen.detectors.odin import ODIN as ODIN
+    from unseen.detectors.one_class_svm import OneClassSVM as OneClassSVM
     from unseen.detectors.openmax import OpenMax as OpenMax
+    from unseen.detectors.patchcore import PatchCore as PatchCore
+    from unseen.detectors.pixel_gaussians import PixelGaussians as PixelGaussians
     from unseen.detectors.pnml import PNML as PNML
+    from unseen.detectors.pyod import PyOD as PyOD
+    from unseen.detectors.rankfeat import RankFeat as RankFeat
     from unseen.detectors.react import ReAct as ReAct
     from unseen.detectors.relation import Relation as Relation
     from unseen.detectors.relative_mahalanobis import RelativeMahalanobis as RelativeMahalanobis
     from unseen.detectors.residual import Residual as Residual
+    from unseen.detectors.residual_gen import ResidualGEN as ResidualGEN
     from unseen.detectors.scale import SCALE as SCALE
     from unseen.detectors.she import SHE as SHE
     from unseen.detectors.ssd import SSD as SSD
@@ -82,6 +107,8 @@ _WHERE = {
     "info": "unseen.api",
     "load": "unseen.api",
     "score": "unseen.api",
+    "bench_protocol": "unseen.api.declared",
+    "bench_searched": "unseen.api.declared",
     "demo": "unseen.api.demo",
     "ClassConditional": "unseen.calibration",
     "SplitConformal": "unseen.calibration",
@@ -89,28 +116,46 @@ _WHERE = {
     "open_inputs": "unseen.data",
     "Detector": "unseen.detectors.base",
     "DICE": "unseen.detectors.dice",
+    "Dropout": "unseen.detectors.dropout",
     "Energy": "unseen.detectors.energy",
     "KNN": "unseen.detectors.knn",
     "Mahalanobis": "unseen.detectors.mahalanobis",
     "MSP": "unseen.detectors.msp",
+    "AdaSCALE": "unseen.detectors.adascale",
+    "GODIN": "unseen.detectors.godin",
+    "IODIN": "unseen.detectors.iodin",
+    "MahalanobisODIN": "unseen.detectors.mahalanobis_odin",
+    "MDSEnsemble": "unseen.detectors.mds_ensemble",
     "NCI": "unseen.detectors.nci",
     "Entropy": "unseen.detectors.entropy",
     "FDBD": "unseen.detectors.fdbd",
+    "GaussianMixture": "unseen.detectors.gaussian_mixture",
     "GEN": "unseen.detectors.gen",
     "GradUncertainty": "unseen.detectors.grad_uncertainty",
     "GradNorm": "unseen.detectors.gradnorm",
+    "Gram": "unseen.detectors.gram",
+    "NAC": "unseen.detectors.nac",
+    "RankFeat": "unseen.detectors.rankfeat",
+    "MCD": "unseen.detectors.mcd",
+    "Ensemble": "unseen.detectors.ensemble",
+    "GROOD": "unseen.detectors.grood",
     "KLMatching": "unseen.detectors.kl_matching",
     "MaxLogit": "unseen.detectors.maxlogit",
     "NearestPrototype": "unseen.detectors.nearest_prototype",
+    "ODIN": "unseen.detectors.odin",
     "OpenMax": "unseen.detectors.openmax",
+    "PatchCore": "unseen.detectors.patchcore",
+    "PixelGaussians": "unseen.detectors.pixel_gaussians",
     "PNML": "unseen.detectors.pnml",
     "ReAct": "unseen.detectors.react",
     "RelativeMahalanobis": "unseen.detectors.relative_mahalanobis",
     "Residual": "unseen.detectors.residual",
+    "ResidualGEN": "unseen.detectors.residual_gen",
     "Temperature": "unseen.detectors.temperature",
     "SCALE": "unseen.detectors.scale",
     "SHE": "unseen.detectors.she",
     "ASH": "unseen.detectors.ash",
+    "AbeT": "unseen.detectors.abet",
     "VRA": "unseen.detectors.vra",
     "LTS": "unseen.detectors.lts",
     "Unit": "unseen.detectors.unit",
@@ -120,6 +165,11 @@ _WHERE = {
     "SSD": "unseen.detectors.ssd",
     "Relation": "unseen.detectors.relation",
     "CFOOD": "unseen.detectors.cfood",
+    "IsolationForest": "unseen.detectors.isolation_forest",
+    "KernelDensity": "unseen.detectors.kernel_density",
+    "LocalOutlierFactor": "unseen.detectors.local_outlier_factor",
+    "OneClassSVM": "unseen.detectors.one_class_svm",
+    "PyOD": "unseen.detectors.pyod",
     "ViM": "unseen.detectors.vim",
     "Encoder": "unseen.encoders",
     "Own": "unseen.heads.own",

@@ -277,7 +277,7 @@ class OpenSetClassifier:
             WrongUse: when the detector reads what the encoder does not give; by class, when nothing tells two classes
                 apart.
         """
-        support = self._support(known, labels, cache, progress, workers)
+        support = self._support(known, labels, cache, progress, workers, fitting=True)
         self._learn(support, *self.set_aside(support))
         self.about["learnt"] = [{"inputs": len(support)}]
         return self
@@ -333,14 +333,14 @@ class OpenSetClassifier:
                 f"{len(sources)} sources are given as known and the guard learnt from {len(learnt)}: give each, in the "
                 "order in which they came"
             )
-        supports = [self._support(source, None, cache, progress, workers) for source in sources]
+        supports = [self._support(source, None, cache, progress, workers, fitting=True) for source in sources]
         for support, before in zip(supports, learnt, strict=True):
             if len(support) != before["inputs"]:
                 raise BadInput(
                     f"the guard learnt from {before['inputs']:,} inputs, and {len(support):,} are given as known: give "
                     "those of the fit, and new ones apart, or fit again"
                 )
-        supports.append(self._support(new, labels, cache, progress, workers))
+        supports.append(self._support(new, labels, cache, progress, workers, fitting=True))
         parts = [set_aside(support, self.calibration, self.seed) for support in supports]
         starts = np.cumsum([0, *map(len, supports)])
         rest, aside = (
@@ -705,35 +705,51 @@ class OpenSetClassifier:
                 "give it, as load(path, encoder=...) or --encoder"
             )
 
-    def _support(self, inputs: Any, labels: Any, cache: Any, progress: Progress | None, workers: int | None) -> Support:
+    def _support(
+        self,
+        inputs: Any,
+        labels: Any,
+        cache: Any,
+        progress: Progress | None,
+        workers: int | None,
+        *,
+        fitting: bool = False,
+    ) -> Support:
         """Signals of the inputs, from this classifier's encoder: those given, or made now."""
         support = Support(inputs) if isinstance(inputs, Signals) else inputs
         if not isinstance(support, Support):
             self.check_encoder()
             assert self.encoder is not None
-            support = encode(inputs, self.encoder, self.wanted(), cache=cache, progress=progress, workers=workers)
+            wanted = self.wanted(fitting=fitting)
+            support = encode(inputs, self.encoder, wanted, cache=cache, progress=progress, workers=workers)
         elif support.encoder and support.encoder != self.encoder_id:
             raise WrongUse(f"these signals are of the encoder {support.encoder}, the classifier's is {self.encoder_id}")
         return Support.of(support, labels)
 
-    def wanted(self) -> frozenset[str | Request] | None:
-        """What the encoder is asked for: the detector's needs, and features for the head that names classes.
+    def wanted(self, *, fitting: bool = False) -> frozenset[str | Request] | None:
+        """What the encoder is asked for: what the detector reads, and features for the head that names classes.
 
-        None for arrays, which give all that there is, and where there is no encoder.
+        None for arrays, which give all that there is, and where there is no encoder. A fit does not ask for what only
+        queries read: of the inputs set aside it is asked for when they are scored.
 
         Raises:
             WrongUse: when the detector reads what the encoder does not give.
         """
         if self.encoder is None or self.encoder.accepts == "arrays":
             return None
-        missing = {need for need in self.detector.needs if isinstance(need, str)} - self.encoder.provides
+        needs, learns = self.detector.needs, self.detector.at_fit()
+        there = self.encoder.provides | self.encoder.when_named
+        missing = {need for need in needs | learns if isinstance(need, str)} - there
         if missing:
             raise WrongUse(
                 f"{self.detector.name} reads {', '.join(sorted(missing))}, which the encoder "
                 f"{short_id(self.encoder_id)} does not give: put a head before it, such as ridge >> "
                 f"{self.detector.name}"
             )
-        return self.detector.needs | {"features"}
+        for need in needs | learns:
+            if isinstance(need, Request) and (why := self.encoder.refusal(need)) is not None:
+                raise WrongUse(f"{self.detector.name} asks the encoder for {need.key}: {why}")
+        return (learns if fitting else needs) | {"features"}
 
     def _class_head(self, support: Support) -> Head | None:
         """The head that names the class of a known input: the pipeline's, the model's own, or ridge."""

@@ -9,7 +9,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +27,7 @@ from unseen.files import to_json, write_json
 if TYPE_CHECKING:
     from unseen.api import Fitted
     from unseen.api import Progress as Report
+    from unseen.protocols import Bench
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,7 +45,13 @@ out = Console(markup=False, emoji=False, highlight=False)
 err = Console(markup=False, emoji=False, highlight=False, stderr=True)
 DELAY = 2.0  # seconds before progress is worth showing
 EVERY = 10.0  # seconds between its lines in a log
-PASSES = ("encoding", "pixels", "edges")  # what goes through inputs one by one
+PASSES = (
+    "encoding",
+    "passes of their own",
+    "pixels",
+    "pixel Gaussians",
+    "edges",
+)  # what goes through inputs one by one
 LONG = 60.0  # seconds from which a log says beforehand how long it will take
 SHOWN = 10  # lines of a list that a person reads; the rest is in the JSON
 
@@ -167,7 +174,8 @@ def audit(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Names or expressions with commas, such as knn,react. Default: all.",
+            help="Names or expressions with commas, such as knn,react. Default: those that need features and a head; "
+            "all: also those that ask the network for inner layers or slopes.",
             show_default=False,
         ),
     ] = None,
@@ -236,13 +244,13 @@ def audit(
 @app.command()
 def bench(
     known: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             metavar="SOURCE",
             help="Known inputs: a folder with one sub-folder a class, a manifest, or arrays.",
             show_default=False,
         ),
-    ],
+    ] = None,
     near: Annotated[
         list[str] | None,
         typer.Option(
@@ -261,12 +269,55 @@ def bench(
             show_default=False,
         ),
     ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Instead of --known, --near and --far, a declared protocol: openood/cifar10, openood/cifar100, "
+            "openood/imagenet200 or openood/imagenet1k.",
+            show_default=False,
+        ),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="With --protocol: the folder of its data sets.", show_default=False),
+    ] = None,
+    what: Annotated[
+        bool, typer.Option("--what", help="With --protocol: only say what belongs where, with --root what is there.")
+    ] = False,
+    full_spectrum: Annotated[
+        bool,
+        typer.Option("--full-spectrum", help="With --protocol: known inputs with another look join the known test."),
+    ] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="With --protocol: go on without the near and far sets that are missing.")
+    ] = False,
+    search_on_unknown: Annotated[
+        bool,
+        typer.Option(
+            "--search-on-unknown",
+            help="Choose settings on unknown inputs for validation first, as OpenOOD does. Rows are marked: nobody has "
+            "such inputs when a detector is used.",
+        ),
+    ] = False,
+    search_on_known: Annotated[
+        bool, typer.Option("--search-on-known", help="Choose settings first by holding out known classes.")
+    ] = False,
+    unknown_validation: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=SOURCE",
+            help="With --search-on-unknown and sets of your own: unknown inputs to choose on; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     encoder: EncoderOption = None,
     detectors: Annotated[
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Names or expressions with commas, such as knn,react. Default: all.",
+            help="Names or expressions with commas, such as knn,react. Default: those that need features and a head; "
+            "all: also those that ask the network for inner layers or slopes.",
             show_default=False,
         ),
     ] = None,
@@ -283,30 +334,53 @@ def bench(
 
     Detectors are fitted once, with default settings, on known inputs; they then score other known inputs and each
     unknown set. Beside them stand baselines that need no network: raw pixels, edges, the size of the file. --limit
-    holds for each source.
+    holds for each source. A declared protocol brings its sets with it, and published numbers to stand beside.
 
-    Example: `unseen bench --known photos/ --near breeds=breeds/ --far textures=textures/ --json bench.json`
+    Examples: `unseen bench --known photos/ --near breeds=breeds/ --far textures=textures/ --json bench.json`;
+    `unseen bench --protocol openood/cifar10 --root data/ -e torch:nets.py:resnet18?size=32`
     """
     _writable(json)
     _writable_page(page)
-    sets = {kind: _named(given or [], kind) for kind, given in (("near", near), ("far", far))}
+    named = {"near": near, "far": far, "unknown-validation": unknown_validation}
+    sets = {kind: _named(given or [], kind) for kind, given in named.items()}
+    _one_kind_of_bench(
+        protocol,
+        {"--known": known, "--known-test": known_test, **{f"--{kind}": given for kind, given in sets.items()}},
+        {"--root": root, "--what": what, "--full-spectrum": full_spectrum, "--partial": partial},
+    )
+    if search_on_unknown and search_on_known:
+        raise WrongUse("--search-on-unknown and --search-on-known: choose settings on one of them")
+    search = "unknown" if search_on_unknown else "known" if search_on_known else None
+    if unknown_validation and not search_on_unknown:
+        raise WrongUse("--unknown-validation is for --search-on-unknown")
+    if protocol is not None and what:
+        _what(protocol, root, json)
+        return
     with _progress() as report:
         from unseen import api
 
-        found = api.bench(
-            known,
-            sets["near"],
-            sets["far"],
-            encoder,
-            known_test=known_test,
-            detectors=_expressions(detectors) if detectors else None,
-            cache=cache,
-            limit=limit,
-            seed=seed,
-            device=device,
-            workers=workers,
-            progress=report,
-        )
+        common: dict[str, Any] = {
+            "detectors": _expressions(detectors) if detectors else None,
+            "cache": cache,
+            "limit": limit,
+            "seed": seed,
+            "device": device,
+            "workers": workers,
+            "progress": report,
+        }
+        found: Bench
+        if protocol is not None and root is not None:
+            from unseen.api.declared import bench_protocol
+
+            kinds: dict[str, Any] = {"full_spectrum": full_spectrum, "partial": partial, "search": search}
+            found = bench_protocol(protocol, root, encoder, **kinds, **common)
+        elif search is not None:
+            from unseen.api.declared import bench_searched
+
+            tried: dict[str, Any] = {"search": search, "unknown_validation": sets["unknown-validation"]}
+            found = bench_searched(known, sets["near"], sets["far"], encoder, known_test=known_test, **tried, **common)
+        else:
+            found = api.bench(known, sets["near"], sets["far"], encoder, known_test=known_test, **common)
         if page is not None:
             from unseen.api.pages import bench_page
             from unseen.report import render
@@ -704,13 +778,14 @@ def export(
 
 @app.command(name="list")
 def list_(json: JsonOption = None) -> None:
-    """Show every detector, head and encoder that there is.
+    """Show every detector, head, encoder and declared protocol that there is.
 
     Example: `unseen list`
     """
     from unseen import api
+    from unseen.api.declared import protocols_listed
 
-    rooms = api.catalogue()
+    rooms, protocols = api.catalogue(), protocols_listed()
 
     def show() -> None:
         for room, parts in rooms.items():
@@ -722,9 +797,14 @@ def list_(json: JsonOption = None) -> None:
                 table.add_row(*row, *([part["source"] or ""] if paper else []))
             out.print(table)
             out.print()
+        out.print("protocols", style="bold")
+        for one in protocols:
+            sets = "; ".join(f"{role}: {', '.join(one[role])}" for role in ("near", "far", "shifted") if one[role])
+            out.print(f"{one['name']}: {one['classes']:,} classes; {sets}")
+        out.print("What belongs where:  unseen bench --protocol NAME --what\n")
         out.print("Put together as step >> detector, options in brackets:  'ridge >> react >> energy(temperature=2)'")
 
-    _finish(json, rooms, show)
+    _finish(json, rooms | {"protocols": protocols}, show)
 
 
 @app.command()
@@ -882,27 +962,44 @@ def _show_bench(found: Mapping[str, Any]) -> None:
         + "; ".join(f"{kind}: {', '.join(about['sets'])}" for kind, about in found["groups"].items()),
         style="bold",
     )
-    each = ("AUROC", "AP", "FPR")
-    numbers = (*(f"{kind}\n{name}" for kind in kinds for name in each), "acc.", "fit\nms", "us\neach")
+    each = ("AUROC", f"{100 * found['confidence']:.0f} %")
+    costs = (
+        "rank",
+        "acc.",
+        "fit\nms",
+        "us\neach",
+        *(["passes"] if any(any(r["passes"]) for r in shown.values()) else []),
+    )
+    numbers = (*(f"{kind}\n{name}" for kind in kinds for name in each), *costs)
     table = _table("detector", *numbers, numbers=numbers)
     for name, row in shown.items():
-        means = [row["means"][kind][key] for kind in kinds for key in ("auroc", "ap_unknown", "fpr_at_tpr95")]
         best = [kind for kind in kinds if found["groups"][kind]["best"] == name]
+        tuned = f" (tuned on {row['tuned_on']})" if row.get("tuned_on") else ""
         table.add_row(
-            f"{name} *" if best else name,
-            *(f"{100 * mean:.1f}" for mean in means),
+            f"{name}{tuned} *" if best else f"{name}{tuned}",
+            *(cell for kind in kinds for cell in _mean_cells(row["means"][kind])),
+            _mean_rank(row["sets"].values()),
             "" if row["accuracy"] is None else f"{100 * row['accuracy']:.1f}",
             f"{1e3 * row['fit_seconds']:.0f}",
             f"{1e3 * row['score_seconds']:.0f}",
+            *([_passes(row["passes"])] if "passes" in costs else []),
             style="bold" if best else "dim" if row["baseline"] else None,
         )
     out.print(table)
     out.print(
-        "Per cent, unweighted means over the sets of a kind; * is the best of a kind. AUROC: 50 is a guess, 100 never "
-        "errs. AP: average precision, unknown positive. FPR: share of the unknown taken for known while 95 % of the "
-        "known are accepted. acc.: known test inputs whose class the head names. Times: one fit, one input.",
+        "Per cent, unweighted means over the sets of a kind, with their interval; * is the best of a kind. rank: mean "
+        "over all sets. AUROC: 50 is a guess, 100 never errs. AP: average precision, unknown positive. FPR: share of "
+        "the unknown taken for known while 95 % of the known are accepted. acc.: known test inputs whose class the "
+        "head names. Times: one fit, one input"
+        + (
+            "; the network's passes that a detector asks for beside the common one, forward + backward, come to that."
+            if "passes" in costs
+            else "."
+        ),
         style="dim",
     )
+    _show_published(found)
+    _show_search(found)
     for kind, about in found["groups"].items():
         out.print(f"\n{kind.capitalize()} sets, by {about['best']}", style="bold")
         plain = list(dict.fromkeys(row["baseline"] for row in found["baselines"]))
@@ -934,6 +1031,88 @@ def _show_bench(found: Mapping[str, Any]) -> None:
         out.print(f"Left out of {name}: {copies:,} exact {'copy' if copies == 1 else 'copies'} of known inputs")
     _show_notes(found["warnings"], found["notes"])
     _show_skipped([(f"{s['source']}: {s['path']}", s["reason"]) for s in found["skipped"]])
+
+
+def _mean_cells(means: Mapping[str, Any]) -> list[str]:
+    """Mean AUROC of one kind, and its interval."""
+    interval = means["auroc_interval"]
+    between = "" if interval is None else f"{100 * interval[0]:.0f}-{100 * interval[1]:.0f}"
+    return [f"{100 * means['auroc']:.1f}", between]
+
+
+def _mean_rank(sets: Iterable[Mapping[str, Any]]) -> str:
+    """Over all sets; baselines have none."""
+    ranks = [of_set["rank"] for of_set in sets if of_set.get("rank") is not None]
+    return f"{sum(ranks) / len(ranks):.1f}" if ranks else ""
+
+
+def _passes(counted: Sequence[int]) -> str:
+    forward, backward = counted
+    return "" if not forward else f"{forward} + {backward}"
+
+
+def _show_published(found: Mapping[str, Any]) -> None:
+    """The rows of a declared protocol beside the published ones of the same detectors."""
+    beside = [row for row in found["detectors"] if row.get("published")]
+    if not beside:
+        return
+    table_of = found["published"]
+    kinds = list(found["groups"])
+    numbers = tuple(f"{kind}\n{which}" for kind in kinds for which in ("here", "published"))
+    table = _table("detector", *numbers, "published as", numbers=numbers)
+    for row in beside:
+        theirs = row["published"]
+        cells = [f"{100 * value:.1f}" for kind in kinds for value in (row["means"][kind]["auroc"], theirs[kind])]
+        marks = " T" if theirs["tuned_on_unknown"] else ""
+        differs = f" ({theirs['differs']})" if theirs["differs"] else ""
+        table.add_row(row["name"], *cells, f"{theirs['postprocessor']}{marks}{differs}")
+    out.print(f"\nMean AUROC beside {table_of['benchmark']}, {table_of['architecture']}", style="bold")
+    out.print(table)
+    out.print(table_of["sentence"], style="dim")
+
+
+def _show_search(found: Mapping[str, Any]) -> None:
+    """What was chosen before, and on what."""
+    search = found.get("search")
+    if not search:
+        return
+    sides = f"{search['n_known']:,} known and {search['n_unknown']:,} unknown inputs for validation"
+    on = sides if search["on"] == "unknown" else "held-out known classes"
+    out.print(f"\nSettings chosen on {on}", style="bold")
+    for expression, about in search["rows"].items():
+        auroc = f", AUROC there {100 * about['auroc']:.1f}" if "auroc" in about else ""
+        out.print(f"{about['name']}: {expression}, of {about['tried']} settings{auroc}")
+
+
+def _what(name: str, root: Path | None, json: Path | None) -> None:
+    """What a declared protocol needs, and with a folder what of it is there."""
+    from unseen.protocols import openood
+
+    told = openood.what(openood.find(name), root)
+
+    def show() -> None:
+        out.print(f"{told['title']} ({told['protocol']}), {told['classes']:,} known classes", style="bold")
+        for part in told["parts"]:
+            many = "" if part["expected"] is None else f", {part['expected']:,} inputs"
+            out.print(f"\n{openood.called(part['role'], part['name'])}: {part['title']}{many}", style="bold")
+            if part["place"] is not None:
+                out.print(f"  {part['n']:,} here: {part['place']}", soft_wrap=True)
+                continue
+            if root is not None:
+                out.print("  missing; it may lie in", style="yellow")
+            for place in part["places"]:
+                out.print(f"  {place}", soft_wrap=True)
+            out.print(f"  from {part['home']}", style="dim", soft_wrap=True)
+        out.print()
+        _show_notes([], told["notes"])
+        out.print(
+            "Places are below the folder that --root names. OpenOOD's lists are taken first: they leave out what the "
+            "known classes have too. Sets called shifted are for --full-spectrum, those for validation for "
+            "--search-on-unknown.",
+            style="dim",
+        )
+
+    _finish(json, told, show)
 
 
 def _show_scores(found: Mapping[str, Any]) -> None:
@@ -1127,6 +1306,21 @@ def _named(given: Sequence[str], option: str) -> dict[str, Path]:
             raise WrongUse(f"--{option} {text}: {name.strip()!r} is given twice; give each set a name of its own")
         sources[name.strip()] = Path(source)
     return sources
+
+
+def _one_kind_of_bench(protocol: str | None, own: Mapping[str, Any], declared: Mapping[str, Any]) -> None:
+    """Raise where options of a bench on own sets and of a declared one are mixed, or neither is there."""
+    given, asked = ([name for name, value in some.items() if value] for some in (own, declared))
+    if protocol is None and "--known" not in given:
+        raise WrongUse("give --known SOURCE with --near or --far NAME=SOURCE, or --protocol NAME with --root DIR")
+    if protocol is None and asked:
+        raise WrongUse(f"{asked[0]} is for a declared protocol: give --protocol NAME, such as openood/cifar10")
+    if protocol is not None and given:
+        raise WrongUse(f"{given[0]} beside --protocol: a declared protocol brings its own sets")
+    if protocol is not None and not {"--root", "--what"} & set(asked):
+        raise WrongUse(
+            f"--protocol {protocol}: give --root DIR, the folder of its data sets; --what says what belongs there"
+        )
 
 
 def _expressions(text: str) -> list[str]:

@@ -206,7 +206,9 @@ def export_part(part: Part, signals: Mapping[str, Tensor], path: str | Path) -> 
     outputs = (
         {f"written_{name}": name for name in sorted(part.writes)} if isinstance(part, Step) else {"score": "score"}
     )
-    content = _written(_Alone(part), dict(sorted(example.items())), tuple(outputs), part.expression())
+    reads = sorted(example)
+    numbered = {f"signal_{i}": example[name] for i, name in enumerate(reads)}
+    content = _written(_Alone(part, reads), numbered, tuple(outputs), part.expression(), reads)
     with replacing(path) as file:
         file.write(content)
     run = _session(content)
@@ -245,14 +247,17 @@ class _Guard(nn.Module):
 
 
 class _Alone(nn.Module):
-    """One part, what it gives in the order of the names."""
+    """One part, what it gives in the order of the names.
 
-    def __init__(self, part: Part) -> None:
+    Signals are numbered: torch's exporter writes their names into code without a thought for the quotes in a request's.
+    """
+
+    def __init__(self, part: Part, reads: list[str]) -> None:
         super().__init__()
-        self.part = part
+        self.part, self.reads = part, reads
 
     def forward(self, signals: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        found: Any = self.part(signals)
+        found: Any = self.part({name: signals[f"signal_{i}"] for i, name in enumerate(self.reads)})
         return tuple(found[name] for name in sorted(found)) if isinstance(found, dict) else (found,)
 
 
@@ -273,7 +278,8 @@ def _exportable(guard: OpenSetClassifier) -> Encoder:
             "give it, as load(path, encoder=...) or --encoder"
         )
     _refuse_trait(guard.detector)
-    requests = sorted(key_of(need) for need in guard.detector.needs if not isinstance(need, str))
+    beyond = guard.encoder.when_named  # which its graph leaves out
+    requests = sorted(key_of(need) for need in guard.detector.needs if not isinstance(need, str) or need in beyond)
     if requests:
         raise WrongUse(
             f"{guard.detector.name} reads {requests[0]}, which a graph cannot answer: fit a guard with a detector that "
@@ -333,8 +339,10 @@ def _chunks(
         yield at, {"pixels": np.stack([encoder.prepare(inputs.read(readable[row])) for row in at.tolist()])}
 
 
-def _written(model: nn.Module, example: dict[str, Tensor], names: tuple[str, ...], what: str) -> bytes:
-    """The ONNX file of a module, without its metadata."""
+def _written(
+    model: nn.Module, example: dict[str, Tensor], names: tuple[str, ...], what: str, inputs: list[str] | None = None
+) -> bytes:
+    """The ONNX file of a module, without its metadata; ``inputs`` are other names than the example's."""
     held = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     if held > LARGEST:
         raise WrongUse(
@@ -353,7 +361,7 @@ def _written(model: nn.Module, example: dict[str, Tensor], names: tuple[str, ...
                 dynamo=True,
                 verbose=False,
                 dynamic_shapes=({name: {0: batch} for name in example},),
-                input_names=list(example),
+                input_names=inputs or list(example),
                 output_names=list(names),
                 custom_translation_table={torch.ops.aten.log1p.default: _log1p},
             )

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from unseen.errors import BadInput, NotEnoughKnown, NotFitted, WrongUse
 from unseen.registry import create, find
-from unseen.signals import Request, Signals, Support, key_of
+from unseen.signals import Climbed, Request, Signals, Support, key_of
 
 Labels = Literal["ignored", "optional", "required", "aligned"]
 
@@ -39,12 +39,16 @@ class Part(nn.Module):
 
     Attributes:
         needs: signals and requests that ``forward`` reads (of the instance where options change it).
+        learns: signals and requests that ``learn`` reads, where they are others; see `at_fit`.
         labels: ``"ignored"``; ``"optional"``; ``"required"``; ``"aligned"`` (label ``i`` is column ``i`` of
             the logits).
         traits: declared exceptions to the contract, which checks and docs read: ``"stateless"`` (learns nothing),
             ``"linear_head"`` (reads the linear layer behind the logits at the fit), ``"two_pass"`` (walks the support
             twice), ``"sampled"`` (what is learnt depends on a draw under a seed, and with it on the order of the rows),
-            ``"not_exportable"``, ``"saturates"`` (the published score itself has a limit, at which sure inputs tie),
+            ``"not_exportable"``, ``"rebuilt_on_load"`` (fitted again, under the same seed, from the known features that
+            a file holds), ``"costly_fit"`` (the time of a fit grows faster than the inputs), ``"saturates"`` (the
+            published score itself has a limit, at which sure inputs tie), ``"jumps"`` (the published score jumps where
+            an input passes a known one, so that rounding can move a few inputs far),
             ``"blind_to_flat_logits"`` (the published score calls an input known whose logits are all small).
         small: arguments that suit a few hundred inputs, where the defaults do not; the checks take them.
         grid: short lists of settings that an audit may try on held-out known classes.
@@ -53,12 +57,15 @@ class Part(nn.Module):
 
     room: str
     needs: frozenset[str | Request] = frozenset()
+    learns: frozenset[str | Request] | None = None
     labels: Labels = "ignored"
     traits: frozenset[str] = frozenset()
     small: Mapping[str, Any] = {}
     grid: Mapping[str, tuple[Any, ...]] = {}
     paper: Paper | None = None
-    widths: Tensor  # (len(needs),) row length of each signal, in sorted order; empty until fitted
+    widths: (
+        Tensor  # (len(needs),) row length of each signal, in sorted order, -1 where the fit had none; empty until then
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,6 +107,10 @@ class Part(nn.Module):
         """Names under which ``forward`` finds what it needs."""
         return frozenset(key_of(need) for need in self.needs)
 
+    def at_fit(self) -> frozenset[str | Request]:
+        """Signals and requests that a fit reads: other than `needs` where a query asks for passes of its own."""
+        return self.needs if self.learns is None else self.learns
+
     @property
     def fitted(self) -> bool:
         """Whether the part can answer; a part that learns nothing always can."""
@@ -125,20 +136,23 @@ class Part(nn.Module):
             NotEnoughKnown: fewer inputs or classes than the method needs.
             BadInput: NaN or infinity, naming signal and row.
         """
-        needs = sorted(self.reads())
-        support = Support.of(known, labels, head=head, needs=needs)
+        wanted = self.at_fit()
+        needs = sorted(map(key_of, wanted))
+        support = Support.of(known, labels, head=head, needs=needs).asked(wanted)
         if not len(support):
             raise NotEnoughKnown(f"{self.expression()} cannot be fitted: there are no known inputs")
         absent = [need for need in needs if need not in support.signals]
         if absent:
-            raise WrongUse(self._missing(absent, support.signals.names))
+            raise WrongUse(self._missing(absent, support.signals, needs))
         if self.labels in ("required", "aligned") and support.labels is None:
             raise WrongUse(f"{self.name} learns from labels and none were given; choose a detector that ignores them")
         if self.labels == "aligned":
             self._check_aligned(support)
         with torch.no_grad():
             self.learn(support)
-        self.widths = torch.tensor([support.signals.width(need) for need in needs], dtype=torch.int64)
+        found = [key_of(w.signal if isinstance(w, Climbed) else w) for w in sorted(self.needs, key=key_of)]
+        widths = [support.signals.width(name) if name in support.signals else -1 for name in found]
+        self.widths = torch.tensor(widths, dtype=torch.int64)
         return self
 
     def _check_aligned(self, support: Support) -> None:
@@ -162,22 +176,31 @@ class Part(nn.Module):
         """Raise unless the part is fitted and ``signals`` have the names and widths it was fitted on."""
         if not self.fitted:
             raise NotFitted(f"{self.name} is not fitted: call fit(known) first")
-        needs, there = sorted(self.reads()), signals.names
-        absent = [need for need in needs if need not in there]
+        needs = sorted(self.reads())
+        absent = [need for need in needs if need not in signals]
         if absent:
-            raise WrongUse(self._missing(absent, there))
+            raise WrongUse(self._missing(absent, signals, needs))
         for need, width in zip(needs, self.widths.tolist(), strict=False):
             got = signals.width(need)
-            if len(signals) and got != width:
+            if len(signals) and got != width and width >= 0:
                 raise BadInput(
                     f"{self.name} was fitted on {width} {need}, these inputs have {got}: "
                     "were they encoded with another model?"
                 )
 
-    def _missing(self, absent: list[str], there: tuple[str, ...]) -> str:
+    def _missing(self, absent: list[str], signals: Signals, needs: list[str]) -> str:
         also = "; encode with a model that has a classifier, or put a head before it: ridge >> " + self.name
+        requests = {key_of(want): want for want in self.needs | self.at_fit() if isinstance(want, Request)}
+        there = signals.names
+        if any(need in requests for need in absent):
+            asked = [need for need in absent if need in requests]
+            plain = [need for need in absent if need not in requests]
+            why = signals.refusal(requests[asked[0]])
+            reads = f" and reads {' and '.join(plain)}" if plain else ""
+            asks = f"{self.name} asks the encoder for {' and '.join(asked)}{reads}"
+            return f"{asks}, there is only {', '.join(there)}: {why}"
         return (
-            f"{self.name} reads {' and '.join(sorted(self.reads()))}, there {'are' if len(there) > 1 else 'is'} only "
+            f"{self.name} reads {' and '.join(needs)}, there {'are' if len(there) > 1 else 'is'} only "
             f"{', '.join(there)}" + (also if "logits" in absent else f": {', '.join(absent)} missing")
         )
 

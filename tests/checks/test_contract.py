@@ -37,6 +37,14 @@ OTHERWISE = [
     "she(metric='cosine')",
     "she(metric='euclidean')",
     "fdbd(origin='zero')",
+    "dropout(reduce='variance')",
+    "dropout(reduce='probabilities')",
+    "grood(prototype='noise')",
+    "patchcore(neighbours=1, share=0.4, projection=16)",
+    "gaussian_mixture(clusters=1, components=None, floor=0.001)",
+    "adascale(variant='L')",
+    "mds_ensemble(epsilon=0.0)",
+    "godin(readout='probability')",
 ]
 # With a head that is fitted in between. Such heads were never promised to answer flatly on far features, so that check
 # is left to the detectors themselves.

@@ -129,7 +129,7 @@ class ForgotToLearn(Detector):
 
 
 @caught_by("traits_are_true")
-class SaysThatItIsStateless(KNN):
+class SaysThatItIsStateless(Mahalanobis):
     traits = frozenset({"stateless"})
 
 

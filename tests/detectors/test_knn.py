@@ -1,14 +1,22 @@
-"""KNN: by hand, against scikit-learn, duplicates, too few."""
+"""KNN: by hand, against scikit-learn, duplicates, too few; its own rows; a share; lists."""
 
+import io
 import math
+import pickle
+import sys
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load as from_safetensors
+from safetensors.torch import save as to_safetensors
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
-from unseen import KNN
-from unseen.errors import NotEnoughKnown, WrongUse
+from unseen import KNN, OpenSetClassifier, create
+from unseen.checks import parametrize_with_checks
+from unseen.detectors import knn
+from unseen.errors import DamagedFile, MissingExtra, NotEnoughKnown, NotFitted, WrongUse
 
 RNG = np.random.default_rng(0)
 BANK, ASKED = RNG.normal(size=(300, 16)), RNG.normal(size=(40, 16))
@@ -61,3 +69,267 @@ def test_too_few_known_inputs_says_what_to_do():
         KNN().fit(np.eye(3))
     with pytest.raises(WrongUse, match="from 1"):
         KNN(k=0).fit(np.eye(3))
+
+
+# --- its own rows -----------------------------------------------------------------------------------------------------
+
+
+def left_out(bank, k):
+    """One row after the other against all others."""
+    unit = normalize(bank)
+    return [-np.sort(np.linalg.norm(np.delete(unit, i, 0) - unit[i], axis=1))[k - 1] for i in range(len(unit))]
+
+
+@pytest.mark.parametrize("k", [1, 7, 299])
+def test_the_bank_is_scored_without_each_row_itself(k):
+    np.testing.assert_allclose(KNN(k=k).fit(BANK).score_bank(), left_out(BANK, k), rtol=1e-9)
+
+
+def test_a_copy_is_a_neighbour_of_its_own():
+    bank = np.concatenate([BANK[:20], 2 * BANK[:3]])
+    found = KNN(k=1).fit(bank).score_bank()
+    np.testing.assert_allclose(found, left_out(bank, 1), atol=1e-12)
+    assert np.flatnonzero(np.abs(found) < 1e-9).tolist() == [0, 1, 2, 20, 21, 22]
+
+
+def test_the_bank_is_scored_in_pieces(monkeypatch):
+    whole = KNN(k=3).fit(BANK).score_bank()
+    monkeypatch.setattr(knn, "BATCH", 7)
+    np.testing.assert_allclose(KNN(k=3).fit(BANK).score_bank(), whole, rtol=1e-12)
+
+
+def test_scoring_known_inputs_flatters_them():
+    """`score` finds each row of the bank itself first."""
+    detector = KNN(k=2).fit(BANK)
+    np.testing.assert_allclose(detector.score(BANK), KNN(k=1).fit(BANK).score_bank(), rtol=1e-9)
+    assert (detector.score(BANK) > detector.score_bank()).all()
+
+
+def test_a_bank_without_others_has_no_scores():
+    with pytest.raises(NotFitted, match="call fit"):
+        KNN().score_bank()
+    with pytest.raises(NotEnoughKnown, match="none of the 3 rows of the bank has 3 others: lower k"):
+        KNN(k=3).fit(np.eye(3)).score_bank()
+
+
+# --- a share ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_share_is_drawn_without_replacement_under_the_seed():
+    detector = KNN(k=5, share=0.1, seed=3).fit(BANK)
+    similar = detector.bank.numpy() @ normalize(BANK).T
+    np.testing.assert_allclose(similar.max(axis=1), 1)
+    kept = similar.argmax(axis=1).tolist()
+    assert kept == sorted(set(kept))
+    assert len(kept) == 30
+    again, other = KNN(k=5, share=0.1, seed=3).fit(BANK), KNN(k=5, share=0.1, seed=4).fit(BANK)
+    assert torch.equal(again.bank, detector.bank)
+    assert not torch.equal(other.bank, detector.bank)
+
+
+def test_a_share_that_keeps_too_few_says_what_to_do():
+    with pytest.raises(NotEnoughKnown, match="keeps 3 of 300: lower k, raise share or add inputs"):
+        KNN(k=10, share=0.01).fit(BANK)
+    for share in (0, 1.5, -0.1, math.nan):
+        with pytest.raises(WrongUse, match="a share above 0, up to 1"):
+            KNN(share=share).fit(BANK)
+
+
+def test_only_what_is_drawn_depends_on_the_order():
+    assert KNN().traits == frozenset()
+    assert KNN(share=0.5).traits == {"sampled"}
+    assert KNN(index="ivf").traits == {"sampled", "not_exportable"}
+
+
+# --- lists ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def faiss():
+    pytest.importorskip("faiss", exc_type=ImportError)
+    return knn._faiss()
+
+
+def clusters(rows, seed, width=16):
+    draw, shape = np.random.default_rng(seed), np.random.default_rng(7)
+    centres = shape.normal(size=(20, width))
+    return (centres[draw.integers(20, size=rows)] + 0.2 * draw.normal(size=(rows, width))).astype(np.float32)
+
+
+CLUSTERS, NEAR = clusters(4000, 0), clusters(200, 1)
+
+
+# The contract's own test takes half of a bank, where the seed matters too; as graphs both are the same.
+OF_HALF_A_BANK = {"every_argument_has_an_effect", "exports_with_any_batch", "onnx_runtime_agrees"}
+
+
+@parametrize_with_checks([KNN()])
+def test_the_contract_of_the_whole_bank(part, check):
+    if check.name not in OF_HALF_A_BANK:
+        check(part)
+
+
+@parametrize_with_checks([KNN(index="ivf"), KNN(k=5, index="ivf", share=0.5), create("unit >> knn(index='ivf')")])
+def test_the_contract_of_lists(faiss, part, check):
+    check(part)
+
+
+def test_lists_find_what_they_say(faiss):
+    """`recall` was measured on rows of the bank; here that of new inputs. The price: distances that are too large."""
+    whole, listed = KNN(k=20, index="exact").fit(CLUSTERS), KNN(k=20, index="ivf").fit(CLUSTERS)
+    assert whole.recall == 1
+    assert knn.RECALL <= listed.recall <= 1
+    assert 1 <= listed.probes < len(listed.centres) / 4
+    brute = NearestNeighbors(n_neighbors=20, algorithm="brute").fit(normalize(CLUSTERS))
+    true = brute.kneighbors(normalize(NEAR))[1]
+    found = listed._look(torch.from_numpy(normalize(NEAR)), 20)[1].numpy()
+    recall = np.mean([len(set(a) & set(b)) / 20 for a, b in zip(true, found, strict=True)])
+    assert recall == pytest.approx(listed.recall.item(), abs=0.03)
+    gap = whole.score(NEAR) - listed.score(NEAR)
+    assert gap.min() >= -1e-6, "an approximate neighbour is never nearer than the true one"
+    assert 0 < (gap > 1e-6).mean() < 0.5
+
+
+def test_recall_is_the_share_of_true_neighbours(faiss, monkeypatch):
+    """Looking into one list only, against the neighbours that scikit-learn finds for the same rows of the bank."""
+    monkeypatch.setattr(knn, "RECALL", 0.0)
+    detector = KNN(k=20, index="ivf", seed=5).fit(CLUSTERS)
+    assert detector.probes == 1
+    own = np.sort(np.random.default_rng(5).permutation(len(CLUSTERS))[: knn.SAMPLE])
+    unit = normalize(CLUSTERS)
+    true = NearestNeighbors(n_neighbors=21, algorithm="brute").fit(unit).kneighbors(unit[own])[1][:, 1:]
+    found = detector._look(torch.from_numpy(unit[own]), 21)[1].numpy()
+    expected = np.mean([len(set(a) & (set(b) - {i, -1})) / 20 for i, a, b in zip(own, true, found, strict=True)])
+    assert detector.recall.item() == pytest.approx(expected, abs=1e-3)
+    assert detector.recall < 0.9
+
+
+def test_all_lists_are_the_whole_bank(faiss, monkeypatch):
+    monkeypatch.setattr(knn, "RECALL", 2.0)  # out of reach
+    listed = KNN(k=20, index="ivf").fit(CLUSTERS)
+    assert listed.probes == len(listed.centres)
+    np.testing.assert_allclose(listed.score(NEAR), KNN(k=20).fit(CLUSTERS).score(NEAR), rtol=1e-6)
+    np.testing.assert_allclose(listed.score_bank(), KNN(k=20).fit(CLUSTERS).score_bank(), rtol=1e-6)
+
+
+def test_where_lists_give_too_few_rows_the_whole_bank_is_searched(faiss, monkeypatch):
+    monkeypatch.setattr(knn, "RECALL", 0.0)  # one list, which holds some thirty rows
+    some, k = CLUSTERS[:900], 300
+    detector, exact = KNN(k=k, index="ivf").fit(some), KNN(k=k).fit(some)
+    assert (detector._look(torch.from_numpy(normalize(NEAR)), k)[1][:, -1] == -1).all()
+    np.testing.assert_allclose(detector.score(NEAR), exact.score(NEAR), rtol=1e-6)
+    np.testing.assert_allclose(detector.score_bank(), exact.score_bank(), rtol=1e-6)
+
+
+def test_a_known_point_is_its_own_neighbour_in_lists_and_is_left_out_of_the_bank(faiss):
+    bank = np.concatenate([CLUSTERS, np.repeat(CLUSTERS[:1], 60, axis=0)])
+    detector = KNN(k=1, index="ivf").fit(bank)
+    assert np.abs(detector.score(bank)).max() == 0.0
+    found, exact = detector.score_bank(), KNN(k=1).fit(bank).score_bank()
+    assert np.abs(found[[0, *range(4000, 4060)]]).max() == 0.0, "of sixty copies the own may not be among those found"
+    assert (found[1:4000] < 0).all()
+    assert (np.abs(found - exact) > 1e-6).mean() < 0.1
+
+
+def test_lists_are_the_same_every_time_and_after_saving(faiss, tmp_path):
+    one, two, other = (KNN(k=20, index="ivf", seed=seed).fit(CLUSTERS) for seed in (0, 0, 1))
+    for name, tensor in one.state_dict().items():
+        assert torch.equal(tensor, two.state_dict()[name]), name
+    assert not torch.equal(one.centres, other.centres)
+    expected = one.score(NEAR)
+    loaded = KNN(k=20, index="ivf")
+    loaded.load_state_dict(from_safetensors(to_safetensors(one.state_dict())))
+    np.testing.assert_array_equal(loaded.score(NEAR), expected)
+    loaded.load_state_dict(other.state_dict())
+    np.testing.assert_array_equal(loaded.score(NEAR), other.score(NEAR), "what was searched before is forgotten")
+    held = io.BytesIO()
+    pickle.dump(one, held)
+    np.testing.assert_array_equal(pickle.loads(held.getvalue()).score(NEAR), expected)
+    guard = OpenSetClassifier("arrays", KNN(k=20, index="ivf"), seed=0).fit(CLUSTERS)
+    verdicts = OpenSetClassifier.load(guard.save(tmp_path / "guard.unseen")).predict(NEAR)
+    np.testing.assert_array_equal(verdicts.familiarity, guard.predict(NEAR).familiarity)
+
+
+def test_fitting_again_with_less_forgets_the_lists(faiss, monkeypatch):
+    monkeypatch.setattr(knn, "LARGE", 1000)
+    detector = KNN(k=20).fit(CLUSTERS)
+    assert len(detector.centres)
+    assert detector.traits == {"sampled", "not_exportable"}
+    detector.fit(CLUSTERS[:500])
+    assert not len(detector.centres)
+    assert detector.traits == frozenset()
+    np.testing.assert_array_equal(detector.score(NEAR), KNN(k=20, index="exact").fit(CLUSTERS[:500]).score(NEAR))
+
+
+def test_auto_takes_lists_where_they_pay(faiss, monkeypatch):
+    """From some size on, and only where few of the lists are enough: not in noise, which has no clusters."""
+    assert not len(KNN(k=20).fit(CLUSTERS).centres)
+    monkeypatch.setattr(knn, "LARGE", 4000)
+    listed = KNN(k=20).fit(CLUSTERS)
+    assert 1 <= listed.probes <= len(listed.centres) // knn.WORTH
+    np.testing.assert_array_equal(listed.score(NEAR), KNN(k=20, index="ivf").fit(CLUSTERS).score(NEAR))
+    noise = RNG.normal(size=(4000, 16))
+    exact = KNN(k=20).fit(noise)
+    assert not len(exact.centres)
+    assert exact.recall == 1
+    assert exact.traits == frozenset()
+
+
+def without_faiss(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+
+
+def test_without_faiss_auto_is_exact_and_lists_name_the_extra(monkeypatch):
+    without_faiss(monkeypatch)
+    monkeypatch.setattr(knn, "LARGE", 10)
+    assert not len(KNN(k=20).fit(BANK).centres)
+    with pytest.raises(MissingExtra, match=r"pip install 'unseen\[faiss\]'"):
+        KNN(k=20, index="ivf").fit(BANK)
+
+
+def test_a_guard_with_lists_names_the_extra_where_it_is_loaded(faiss, monkeypatch, tmp_path):
+    path = OpenSetClassifier("arrays", KNN(k=20, index="ivf")).fit(CLUSTERS).save(tmp_path / "guard.unseen")
+    without_faiss(monkeypatch)
+    with pytest.raises(MissingExtra, match=r"pip install 'unseen\[faiss\]'"):
+        OpenSetClassifier.load(path)
+
+
+@pytest.mark.parametrize("change", ["list too high", "negative list", "a row fewer", "another width", "no probes"])
+def test_lists_of_another_bank_are_refused_when_a_file_is_loaded(faiss, tmp_path, change):
+    """FAISS itself would read past its memory."""
+    guard = OpenSetClassifier("arrays", KNN(k=20, index="ivf")).fit(CLUSTERS)
+    held = guard.detector
+    if change == "list too high":
+        held.lists[5] = len(held.centres)
+    elif change == "negative list":
+        held.lists[5] = -1
+    elif change == "a row fewer":
+        held.lists = held.lists[1:].clone()
+    elif change == "another width":
+        held.centres = held.centres[:, 1:].clone()
+    else:
+        held.probes = torch.tensor(0)
+    path = guard.save(tmp_path / "guard.unseen")
+    with pytest.raises(DamagedFile, match="do not fit together"):
+        OpenSetClassifier.load(path)
+
+
+def test_a_bank_of_a_version_without_lists_is_searched_as_a_whole():
+    detector = KNN(k=5).fit(BANK)
+    old = {name: detector.state_dict()[name] for name in ("bank", "widths")}
+    loaded = KNN(k=5)
+    loaded.load_state_dict(old)
+    np.testing.assert_array_equal(loaded.score(ASKED), detector.score(ASKED))
+    assert loaded.recall == 1
+
+
+def test_lists_cannot_become_a_graph(faiss, monkeypatch):
+    detector = KNN(k=20, index="ivf").fit(CLUSTERS)
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    with pytest.raises(WrongUse, match="fit with index='exact'"):
+        detector({"features": torch.zeros(2, 16)})
+
+
+def test_an_index_that_is_not_there_is_named():
+    with pytest.raises(WrongUse, match=r"index='hnsw'.*give auto, exact or ivf"):
+        KNN(k=1, index="hnsw").fit(BANK)

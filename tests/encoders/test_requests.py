@@ -84,7 +84,15 @@ def test_statistics_are_of_what_the_layer_gave(encoder):
         torch.testing.assert_close(answers[LayerStatistics(name).key], expected)
 
 
-@pytest.mark.parametrize("request_", [Perturbed(0.01, 1000), Perturbed(0.1, 1), Perturbed(0.0, 2), Perturbed(-0.1, 2)])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Perturbed(0.01, 1000, "normalised"),
+        Perturbed(0.1, 1, "normalised"),
+        Perturbed(0.0, 2, "normalised"),
+        Perturbed(-0.1, 2, "normalised"),
+    ],
+)
 def test_perturbed_is_the_step_of_the_paper(encoder, request_):
     """Equation 2 of ODIN, one input at a time, by softmax and autograd; no cross-entropy, no batch."""
     net = encoder._module
@@ -101,14 +109,14 @@ def test_perturbed_is_the_step_of_the_paper(encoder, request_):
 
 def test_a_step_makes_the_network_surer(encoder):
     logits = encoder.answer(BATCH, frozenset({"logits"}))["logits"]
-    step = Perturbed(0.01, 1)
+    step = Perturbed(0.01, 1, "normalised")
     stepped = encoder.answer(BATCH, frozenset({step}))[step.key]
     before, after = (torch.softmax(z, 1)[range(5), logits.argmax(1)] for z in (logits, stepped))
     assert bool((after > before).all())
 
 
 def test_perturbed_requests_share_their_first_pass(encoder):
-    one, two = Perturbed(0.01, 10), Perturbed(0.02, 10)
+    one, two = Perturbed(0.01, 10, "normalised"), Perturbed(0.02, 10, "normalised")
     together = encoder.answer(BATCH, frozenset({one, two}))
     assert passes(encoder) == (3, 1)
     for request in (one, two):
@@ -118,7 +126,7 @@ def test_perturbed_requests_share_their_first_pass(encoder):
 
 
 def test_the_first_pass_does_not_depend_on_the_temperature(encoder):
-    requests = [Perturbed(0.05, temperature) for temperature in (1, 10, 1000)]
+    requests = [Perturbed(0.05, temperature, "normalised") for temperature in (1, 10, 1000)]
     together = encoder.answer(BATCH, frozenset(requests))
     assert passes(encoder) == (4, 1)
     for request in requests:
@@ -126,7 +134,15 @@ def test_the_first_pass_does_not_depend_on_the_temperature(encoder):
 
 
 def test_everything_at_once(encoder):
-    wanted = frozenset({"features", "logits", LayerStatistics("conv"), Perturbed(0.01, 10), Perturbed(0.02, 10)})
+    wanted = frozenset(
+        {
+            "features",
+            "logits",
+            LayerStatistics("conv"),
+            Perturbed(0.01, 10, "normalised"),
+            Perturbed(0.02, 10, "normalised"),
+        }
+    )
     answers = encoder.answer(BATCH, wanted)
     assert passes(encoder) == (4, 1)
     assert not any(answer.requires_grad for answer in answers.values())
@@ -137,7 +153,7 @@ def test_everything_at_once(encoder):
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
 def test_the_callers_mode_does_not_matter(encoder, mode):
-    wanted = frozenset({"logits", Perturbed(0.1, 10)})
+    wanted = frozenset({"logits", Perturbed(0.1, 10, "normalised")})
     expected = encoder.answer(BATCH, wanted)
     with mode():
         answers = encoder.answer(BATCH, wanted)
@@ -157,7 +173,7 @@ def test_a_network_may_write_to_its_input():
             return self.fc(x.mul_(2).flatten(1))
 
     encoder = Torch(Writes(), size=8)
-    step = Perturbed(0.1, 1)
+    step = Perturbed(0.1, 1, "normalised")
     both = encoder.answer(BATCH, frozenset({"logits", step}))
     assert torch.equal(both["logits"], encoder.answer(BATCH, frozenset({"logits"}))["logits"])
     assert torch.equal(both[step.key], encoder.answer(BATCH, frozenset({step}))[step.key])
@@ -177,5 +193,7 @@ def test_layers_that_cannot_be_asked_are_named(encoder):
 
 
 def test_no_logits_no_perturbation():
-    with pytest.raises(WrongUse, match="no logits to perturb the input by"):
+    with pytest.raises(
+        WrongUse, match=r"torch cannot answer Perturbed.*needs logits, and the network has no classifier"
+    ):
         Torch(nn.Flatten(), size=8).answer(BATCH, frozenset({Perturbed()}))

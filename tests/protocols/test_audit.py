@@ -380,7 +380,8 @@ def test_expressions_are_tried_as_they_are():
         "ridge >> react >> energy",
         "ridge >> react >> vim",
     }
-    assert next(row for row in found.rows if row.name == "knn(k=3)").settings == {"k=3": 8}  # given, so not varied
+    given = next(row for row in found.rows if row.name == "knn(k=3)")
+    assert given.settings == {"k=3, index=auto, share=1.0, seed=0": 8}  # not varied
     assert create(found.recommended["expression"]).fit(support())
 
 

@@ -436,7 +436,7 @@ def test_folders(digits, folders, cache):
     assert (found.sets["new"]["left_out"], found.sets["new"]["n_unknown"]) == (1, 40)
     assert [pair[:2] for pair in found.skipped] == [("near new", "six/broken.png")]
     baselines = {one.baseline: one for one in found.baselines}
-    assert set(baselines) == {"pixels", "edges", "file size"}
+    assert set(baselines) == {"pixels", "pixel Gaussians", "edges", "file size"}
     # Bitmaps of one size, against compressed files: nothing needs to be looked at.
     assert baselines["file size"].sets["bitmaps"]["auroc"] == 1
     (told,) = [text for text in found.warnings if text.startswith("far bitmaps: told apart by ")]
@@ -450,7 +450,7 @@ def test_an_encoder_is_no_baseline_of_itself(digits, folders, cache):
     found = library.bench(
         digits / "known", {"new": folders / "near"}, encoder="pixels", cache=cache, detectors=["knn(k=5)"]
     )
-    assert {one.baseline for one in found.baselines} == {"edges", "file size"}
+    assert {one.baseline for one in found.baselines} == {"pixel Gaussians", "edges", "file size"}
 
 
 def test_a_known_test_loses_what_was_learnt():
@@ -487,7 +487,7 @@ def test_arrays():
 def test_images_in_arrays_have_no_file(digits, folders, cache):
     far = {"noise": {"images": np.random.default_rng(0).integers(0, 256, (20, 8, 8), dtype=np.uint8)}}
     found = library.bench(digits / "known", far=far, encoder="edges?size=8", cache=cache, detectors=["knn(k=5)"])
-    assert {one.baseline for one in found.baselines} == {"pixels"}
+    assert {one.baseline for one in found.baselines} == {"pixels", "pixel Gaussians"}
     assert any("sizes of files are not compared, as these inputs are not files: far noise" in n for n in found.notes)
 
 

@@ -25,6 +25,7 @@ from unseen.signals import Request, Signals, Support
 
 Progress = Callable[[str, int, int], None]
 Cache = str | os.PathLike[str] | bool | None
+PIXELS_OF_DENSITY = "pixels?size=32"  # the size of the images in the paper of that baseline
 FEWEST_CLASSES = 3  # an audit holds one out and needs two to know
 
 
@@ -105,7 +106,9 @@ def audit(
     Args:
         source: labelled known inputs, as for `encode`.
         encoder: as for `encode`.
-        detectors: registered names to try; all by default.
+        detectors: registered names or expressions to try; by default all that need nothing but features and a head.
+            ``"all"`` adds those that read inner layers; what a network's own head says is never tried, as it knows the
+            class held out.
         held_out: classes to hold out, or how many; all by default.
         repeats: random splits, averaged inside each class.
         cache: as for `encode`.
@@ -119,8 +122,7 @@ def audit(
     Raises:
         WrongUse: without labels or with fewer than three classes; `fit` works all the same.
     """
-    for name in detectors or ():
-        registry.create(name)  # a slip is named before hours of encoding
+    _check_names(detectors)
     inputs = _inputs(source, limit, seed)
     if inputs.labels is not None and len(inputs.classes) < FEWEST_CLASSES:
         raise WrongUse(
@@ -136,7 +138,9 @@ def audit(
     support = _features(inputs, made, cache, progress, workers)
     raw = None
     if pixels and inputs.kind == "images" and made.name != "pixels":
-        raw = encoders.encode(inputs, "pixels", cache=cache, progress=_part(progress, "pixels"), workers=workers)
+        raw = encoders.encode(
+            inputs, "pixels", ["features"], cache=cache, progress=_part(progress, "pixels"), workers=workers
+        )
     return protocols.audit(
         support,
         detectors=detectors,
@@ -178,7 +182,8 @@ def bench(
         far: name -> unknown inputs unlike them.
         encoder: as for `encode`.
         known_test: known inputs to test on; all of ``known`` is then learnt from.
-        detectors: registered names or expressions; all by default.
+        detectors: registered names or expressions; by default all that need nothing but features and a head. ``"all"``
+            stands for these and for those that ask the network for more: inner layers, slopes.
         confidence: of the intervals.
         cache: as for `encode`.
         limit: at most so many inputs of each source.
@@ -201,8 +206,7 @@ def bench(
     >>> found.groups["far"]["best"], found.sets["new"]["n_unknown"], found.n_known_test
     ('knn(k=5)', 100, 80)
     """
-    for name in detectors or ():
-        registry.create(name)  # a slip is named before hours of encoding
+    _check_names(detectors)
     named = {f"near {name}": source for name, source in (near or {}).items()}
     named |= {f"far {name}": source for name, source in (far or {}).items()}
     if not named:
@@ -214,8 +218,13 @@ def bench(
     inputs, left_out = _without_copies({of: _inputs(source, limit, seed) for of, source in given.items()})
     made = _encoder(inputs["known"], encoder, device)
     encoded = {}
+    at_fit, at_query = protocols.requests_of(detectors)
+    free = {request for request in at_fit | at_query if request.passes == (0, 0)}
     for of, one in inputs.items():
-        wanted = None if made.accepts == "arrays" else ["features"]
+        # Of known inputs that are learnt from, what costs a pass of its own and only queries need is not asked for.
+        asked = free | (at_fit if of == "known" else at_query)
+        requests = [request for request in asked if made.refusal(request) is None]
+        wanted: list[str | Request] | None = None if made.accepts == "arrays" else ["features", *requests]
         encoded[of] = encoders.encode(
             one, made, wanted, cache=cache, progress=_part(progress, f"encoding {of}"), workers=workers
         )
@@ -228,6 +237,7 @@ def bench(
         seed=seed,
         left_out=left_out,
         progress=_part(progress, "fitting and scoring"),
+        asking=_part(progress, "passes of their own"),
     )
     return replace(found, notes=(*found.notes, *notes))
 
@@ -284,7 +294,7 @@ def fit(
     found: protocols.Audit | None = None
     reason = f"{detector} was asked for."
     assert guard.encoder is not None
-    wanted = ["features"] if automatic and guard.encoder.accepts == "images" else guard.wanted()
+    wanted = ["features"] if automatic and guard.encoder.accepts == "images" else guard.wanted(fitting=True)
     listed = learnt.Listed.of(inputs, workers)
     support = _encoded(listed, guard.encoder, wanted, cache, progress, "encoding", workers)
     if automatic:
@@ -350,7 +360,7 @@ def extend(
     old = learnt.known_sources(classifier, known, _inputs, workers)
     whole = learnt.Listed.of(inputs, workers)
     new, notes = learnt.without_known(whole, old)
-    wanted = classifier.wanted()
+    wanted = classifier.wanted(fitting=True)
     supports = [_encoded(one, of_encoder, wanted, cache, progress, "encoding known", workers) for one in old]
     added = _encoded(new, of_encoder, wanted, cache, progress, "encoding", workers)
     wider = classifier.extend(added, tuple(supports))
@@ -654,11 +664,15 @@ def _baselines(
         skipped = {key for key, _ in encoded[of].skipped}
         readable[of] = one.take(np.array([key not in skipped for key in one.keys], dtype=bool)) if skipped else one
     found: dict[str, dict[str, Support]] = {}
-    for name in ("pixels", "edges"):
+    for what, name, signal in (
+        ("pixels", "pixels", "features"),
+        (protocols.DENSITY, PIXELS_OF_DENSITY, "pixels"),
+        ("edges", "edges", "features"),
+    ):
         if name != encoder.name:
-            found[name] = {
+            found[what] = {
                 of: encoders.encode(
-                    one, name, cache=cache, progress=_part(progress, f"{name} of {of}"), workers=workers
+                    one, name, [signal], cache=cache, progress=_part(progress, f"{what} of {of}"), workers=workers
                 )
                 for of, one in readable.items()
             }
@@ -738,6 +752,13 @@ def _copied(verdicts: Verdicts, inputs: ImageFiles, folder: Path) -> Verdicts:
     if lost:
         notes.append(f"{len(lost):,} unseen file{'s' if len(lost) > 1 else ''} could not be copied, such as {lost[0]}")
     return replace(verdicts, notes=tuple(notes))
+
+
+def _check_names(detectors: Sequence[str] | None) -> None:
+    """A slip is named before hours of encoding."""
+    for name in detectors or ():
+        if name != protocols.ALL:
+            registry.create(name)
 
 
 def _part(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:

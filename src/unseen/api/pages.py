@@ -139,9 +139,15 @@ def bench_page(found: Any, *, command: str | None = None) -> dict[str, Any]:
         f"{count:,} {'input' if count == 1 else 'inputs'} of {name} left out: exact copies of known ones"
         for name, count in (told.get("left_out") or {}).items()
     ]
+    protocol, searched = told.get("protocol"), told.get("search")
+    under = f"{protocol['title']}: how" if protocol else "How"
+    setting = "with its default setting"
+    if searched:
+        on = "unknown inputs for validation" if searched["on"] == "unknown" else "held-out known classes"
+        setting = f"where it is marked as tuned with a setting chosen before on {on}, else {setting}"
     return {
         "title": "unseen: bench",
-        "question": "How well does each detector tell the known inputs from sets of unknown ones "
+        "question": f"{under} well does each detector tell the known inputs from sets of unknown ones "
         f"({'; '.join(named)})?",
         "answer": "; ".join(parts) + ".",
         "bench": told
@@ -156,12 +162,13 @@ def bench_page(found: Any, *, command: str | None = None) -> dict[str, Any]:
             if banded
             else None,
             "promise_title": "What the numbers say",
-            "promise": "Every detector was fitted once on known inputs, with its default setting, and then met other "
+            "promise": f"Every detector was fitted once on known inputs, {setting}, and then met other "
             "known inputs and every unknown set. Intervals are for new inputs of these very sets; inputs of one group "
             "count as one draw. Baselines that use no network stand beside: where they do as well, a set says little "
             "about new meaning.",
             "does_not_title": "What they do not say",
-            "does_not_promise": "How other unknown inputs fare: sets were chosen by hand, and no interval covers that. "
+            "does_not_promise": "How other unknown inputs fare: sets were "
+            f"{'declared beforehand' if protocol else 'chosen by hand'}, and no interval covers that. "
             "The best row was named after all were seen.",
         },
         "reproduce": _reproduce(command, told["seed"]),

@@ -8,11 +8,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from unseen.signals import LayerStatistics, LinearHead, Perturbed, Request, Signals, Support, key_of
+from unseen.signals import (
+    Climbed,
+    GramStatistics,
+    LayerStatistics,
+    LinearHead,
+    Nudged,
+    Perturbed,
+    RankReduced,
+    Request,
+    Samples,
+    Sensitivity,
+    Signals,
+    Support,
+    key_of,
+)
 
 C, D, P, N = 6, 24, 4, 240
 USED = D - D // 4  # coordinates of the features that some class uses
 OWN_LOGIT = 6.0
+STD = 0.25  # what the world's inputs were divided by, for steps in units of pixels
 DOUBT = 3.5  # so that the head errs on one known input in some thirty, as real ones do
 
 
@@ -67,21 +82,69 @@ class World:
             wanted: names and requests; anything that is not known here looks like features.
             dtype: of the arrays.
         """
-        return {key_of(want): self._column(which, want).astype(dtype) for want in wanted}
+        return {key_of(want): self._asked(which, want, dtype) for want in wanted}
+
+    def _asked(self, which: str, want: str | Request, dtype: str) -> np.ndarray:
+        if isinstance(want, Climbed):
+            moved: np.ndarray = climbed(want, self._asked(which, want.signal, dtype))
+            return moved
+        column: np.ndarray = self._column(which, want).astype(dtype)
+        return column
 
     def _column(self, which: str, want: str | Request) -> np.ndarray:
         x = self._features[which]
-        if want == "logits" or isinstance(want, Perturbed):
-            return x @ self._weight.T + self._bias
+        logits: np.ndarray = x @ self._weight.T + self._bias
+        if want == "logits":
+            return logits
+        if isinstance(want, Perturbed):
+            moved: np.ndarray = (x + self._step(logits, want)) @ self._weight.T + self._bias
+            return moved
+        if isinstance(want, RankReduced):
+            return logits * (1 + 0.05 * (sum(want.layer.encode()) % 7))  # each layer's are others
         rng = np.random.default_rng([int(self._rng), len(which)])
         if want == "local":
             return x[:, None] * (1 + 0.1 * rng.normal(size=(N, P, 1)))  # (N, P, D)
+        if want == "temperature":  # small where the head is sure
+            sure: np.ndarray = np.exp(logits.max(axis=1, keepdims=True) - OWN_LOGIT / 2)
+            return 0.05 + 0.5 / (1 + sure)
+        if want == "samples":
+            return logits[:, None] * (1 + 0.1 * rng.normal(size=(N, 5, C)))  # of five networks
         if want == "embedding":
             unit: np.ndarray = x / np.linalg.norm(x, axis=1, keepdims=True)
             return unit
         if isinstance(want, LayerStatistics):
-            return np.concatenate([x, 0.1 * x], axis=1)  # means, then deviations
+            means = x ** (1 - 0.1 * (sum(want.layer.encode()) % 7))  # each layer's are others
+            return np.concatenate([means, 0.1 * means], axis=1)  # means, then deviations
+        if isinstance(want, GramStatistics):
+            powers = [x**order for order in range(1, want.orders + 1)]  # of a map with one position
+            sums = [(power * power.sum(axis=1, keepdims=True)) ** (1 / p) for p, power in enumerate(powers, start=1)]
+            return np.concatenate(sums, axis=1)
+        if isinstance(want, Nudged):
+            slope = self._weight[logits.argmax(axis=1)]
+            rank = np.abs(slope).argsort(axis=1).argsort(axis=1)
+            step = want.step * np.sign(slope) * (rank < max(1, round(want.share * D)))
+            nudged: np.ndarray = np.abs(x + step @ np.random.default_rng(int(self._rng)).normal(size=(D, D)) / D)
+            return nudged
+        if isinstance(want, Samples):
+            drawn = np.random.default_rng([int(self._rng), len(which), want.seed])
+            return logits[:, None] * (1 + 0.1 * drawn.normal(size=(N, want.draws, C)))
+        if isinstance(want, Sensitivity):
+            odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+            slope = (odds / odds.sum(axis=1, keepdims=True) - 1 / C) @ self._weight
+            found: np.ndarray = x * slope * (1 + 0.05 * (sum(want.layer.encode()) % 7))  # each layer's are others
+            return found
         return x
+
+    def _step(self, logits: np.ndarray, want: Perturbed) -> np.ndarray:
+        """Of the features, from which the head is the whole network, ``(N, D)``."""
+        slope: np.ndarray = self._weight[logits.argmax(axis=1)]
+        if want.towards == "confidence":
+            odds = np.exp((logits - logits.max(axis=1, keepdims=True)) / want.temperature)
+            slope = slope - odds / odds.sum(axis=1, keepdims=True) @ self._weight
+        if want.coordinates == "largest":
+            slope = slope * (np.abs(slope) == np.abs(slope).max(axis=1, keepdims=True))
+        step: np.ndarray = want.epsilon * np.sign(slope) / (STD if want.units == "pixels" else 1.0)
+        return step
 
     def support(
         self,
@@ -94,11 +157,25 @@ class World:
         names: bool = True,
     ) -> Support:
         """The known inputs with their labels, as detectors learn from them."""
-        columns = {key: column[rows] for key, column in self.columns(which, wanted, dtype).items()}
+        # A fit that reads nothing has known inputs all the same.
+        columns = {key: column[rows] for key, column in self.columns(which, [*wanted] or ["features"], dtype).items()}
         classes = tuple(self.names) if names else tuple(str(code) for code in range(C))
         return Support(
             Signals(columns), labels=self.labels[rows], classes=classes, head=self.head(dtype) if head else None
         )
+
+
+def climbed(want: Climbed, x: Any) -> Any:
+    """``x``, array or tensor, after the step, were it the network's input; as it is while the score learnt nothing."""
+    held = next((tensor for tensor in want.score.state_dict().values() if tensor.is_floating_point()), None)
+    if held is None or not held.numel():
+        return x
+    start = torch.tensor(np.asarray(x)) if not isinstance(x, torch.Tensor) else x.clone()
+    start = start.to(held).requires_grad_(True)
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(want.score({key_of(want.signal): start}).sum(), start)
+    step = want.epsilon * slope.sign() / (STD if want.units == "pixels" else 1.0)
+    return x + step.to(x.dtype) if isinstance(x, torch.Tensor) else x + step.numpy().astype(x.dtype)
 
 
 class InSmallBatches(Signals):

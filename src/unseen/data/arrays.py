@@ -67,10 +67,10 @@ def from_arrays(found: Mapping[str, Any], *, name: str = "array", source: str = 
     """Rows of named arrays that share their first axis.
 
     Args:
-        found: ``features (N, D)``, ``logits (N, C)``, ``embedding (N, E)`` and ``local (N, P, D)``, or
-            ``images`` uint8; ``labels (N,)`` integers or strings, ``groups (N,)``, ``keys (N,)``, and
-            ``classes (C,)``: names in the order of the integer labels and of the logits. A lone ``array``
-            is features when it has two axes, else images.
+        found: ``features (N, D)``, ``logits (N, C)``, ``embedding (N, E)``, ``local (N, P, D)`` and
+            ``samples (N, R, C)``, or ``images`` uint8; ``labels (N,)`` integers or strings, ``groups (N,)``,
+            ``keys (N,)``, and ``classes (C,)``: names in the order of the integer labels and of the logits. A lone
+            ``array`` is features when it has two axes, else images.
         name: what keys begin with.
         source: what messages begin with.
 
@@ -143,7 +143,7 @@ def _array(value: Any, name: str, source: str) -> NDArray[Any]:
 
 def _column(array: NDArray[Any], name: str, source: str) -> NDArray[Any]:
     if array.ndim != COLUMNS[name] or 0 in array.shape[1:]:
-        axes = {2: "(N, D)", 3: "(N, P, D)"}[COLUMNS[name]]
+        axes = "(N, R, C)" if name == "samples" else {2: "(N, D)", 3: "(N, P, D)"}[COLUMNS[name]]
         raise BadInput(f"{source}: {name} has shape {array.shape}, expected {axes}")
     if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:  # torch has no longer numbers
         raise BadInput(f"{source}: {name} is of type {array.dtype}, expected real numbers of at most 64 bits")

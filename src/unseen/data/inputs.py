@@ -19,7 +19,7 @@ from unseen.errors import WrongUse
 Progress = Callable[[int, int], None]
 """What long work calls as it goes on: with what is done, and how much there is in all."""
 
-COLUMNS = {"features": 2, "logits": 2, "embedding": 2, "local": 3}
+COLUMNS = {"features": 2, "logits": 2, "embedding": 2, "local": 3, "samples": 3, "temperature": 2}
 """Arrays that a row may consist of, and how many axes each has, the rows' one included."""
 
 

@@ -34,8 +34,8 @@ def open_inputs(
       over; links are followed, but no folder is walked twice. Rows are sorted by key.
     - A manifest (.csv, .tsv, .jsonl, .ndjson), UTF-8, paths relative to it: columns path, label, group.
     - .npy: features ``(N, D)``, or images uint8 ``(N, H, W)``, ``(N, H, W, 1)``, ``(N, H, W, 3)``.
-    - .npz, .safetensors, or a mapping of arrays: ``features``, ``logits``, ``embedding``, ``local`` or
-      ``images``; ``labels``, ``classes``, ``groups``, ``keys``.
+    - .npz, .safetensors, or a mapping of arrays: ``features``, ``logits``, ``embedding``, ``local``, ``temperature``
+      or ``images``; ``labels``, ``classes``, ``groups``, ``keys``.
     - One image file: one unlabelled row. ``Inputs`` pass through.
 
     Args:

@@ -36,6 +36,8 @@ class ASH(Shaper):
     Cost: a partial selection in each row.
     Source: Djurisic, Bozanic, Ashok, Liu, "Extremely Simple Activation Shaping for Out-of-Distribution Detection",
     ICLR 2023.
+    Differs: OpenOOD takes B with a quantile of 0.9, pytorch-ood S with 0.65. oodeel keeps what lies above an
+    interpolated quantile, which can be one feature fewer. The authors' code writes into the features that it is given.
 
     >>> for variant in ("P", "B", "S"):
     ...     print(ASH(variant, 0.5)({"features": torch.tensor([[4.0, 1.0, 2.0, 0.0]])})["features"].round(decimals=1))

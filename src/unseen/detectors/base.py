@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from unseen.errors import WrongUse
 from unseen.heads._implied import Implied, head_behind
 from unseen.heads.base import Head
 from unseen.parts import Part, Step, Steps
-from unseen.signals import BATCH, Request, Support, as_signals, key_of
+from unseen.signals import BATCH, Climbed, Request, Support, as_signals, key_of
 
 QUERY_NUMBERS = 1 << 26  # numbers that one batch of queries may need: 256 MB of float32
 
@@ -47,6 +48,8 @@ class Detector(Part):
         """
         needs = sorted(self.reads())
         queries = as_signals(signals, needs)
+        if self.fitted:  # what is asked for may depend on what was learnt
+            queries = queries.asked(self.needs)
         self.check_ready(queries)
         size = max(1, min(BATCH, QUERY_NUMBERS // max(1, self.numbers_per_query())))
         like = self.like()
@@ -96,13 +99,12 @@ class Pipeline(Detector):
         self.given = steps, detector  # what was asked for; `steps` below also has the heads that renew stale logits
         self.steps = nn.ModuleList(_with_fresh_logits(steps, detector))
         self.detector: Detector = detector
+        _check_heard(self._steps(), detector)
         self._live: list[bool] = []  # whether anything after a step reads what it writes
-        wanted: frozenset[str | Request] = detector.needs
+        wanted = detector.needs
         for step in reversed(self._steps()):
             self._live.insert(0, bool(step.writes & {key_of(need) for need in wanted}))
-            if self._live[0]:
-                wanted = frozenset(need for need in wanted if need not in step.writes) | step.needs
-        self.needs = wanted
+            wanted = _before(step, wanted) if self._live[0] else wanted
         order = ("ignored", "optional", "required", "aligned")
         self.labels = max((part.labels for part in (*self._steps(), detector)), key=order.index)
         whole = (*self._steps(), detector)
@@ -110,6 +112,21 @@ class Pipeline(Detector):
         self.traits = frozenset.union(*(part.traits for part in whole)) - ({"stateless"} - every)
         self.grid = detector.grid
         self.paper = detector.paper
+
+    @property
+    def needs(self) -> frozenset[str | Request]:  # type: ignore[override] # of the parts, which a fit may change
+        """What the detector reads and no step before it writes, and what those steps read."""
+        wanted = self.detector.needs
+        for step, live in zip(reversed(self._steps()), reversed(self._live), strict=True):
+            wanted = _before(step, wanted) if live else wanted
+        return wanted
+
+    def at_fit(self) -> frozenset[str | Request]:
+        """The same for a fit: every step learns, also one that nothing reads at a query."""
+        wanted = self.detector.at_fit()
+        for step in reversed(self._steps()):
+            wanted = _before(step, wanted) | step.at_fit()
+        return wanted
 
     @property
     def name(self) -> str:
@@ -177,6 +194,27 @@ class Pipeline(Detector):
 
     def __rrshift__(self, before: Step | Steps) -> Pipeline:
         return Pipeline((*_listed(before), *self.given[0]), self.given[1])
+
+
+def _check_heard(steps: Sequence[Step], detector: Detector) -> None:
+    """Raise where a part asks the encoder for a version of a signal that a step before it rewrites."""
+    written: dict[str, str] = {}
+    for part in (*steps, detector):
+        for need in part.needs | part.at_fit():
+            if isinstance(need, Request):
+                of = need.signal if isinstance(need, Climbed) else need.version_of
+                if isinstance(of, str) and of in written:
+                    raise WrongUse(
+                        f"{part.name} asks the encoder for {type(need).__name__}, which is made of the network's own "
+                        f"{of} and not of those that {written[of]} writes: leave {written[of]} out"
+                    )
+        if isinstance(part, Step):
+            written |= dict.fromkeys(part.writes, part.name)
+
+
+def _before(step: Step, wanted: frozenset[str | Request]) -> frozenset[str | Request]:
+    """What must be there before a step so that ``wanted`` is there after it."""
+    return frozenset(want for want in wanted if want not in step.writes) | step.needs
 
 
 def _listed(before: Step | Steps) -> tuple[Step, ...]:

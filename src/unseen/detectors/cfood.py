@@ -44,6 +44,9 @@ class CFOOD(Detector):
     Source: Angiulli, "CFOF: A Concentration Free Measure for Anomaly Detection", ACM TKDD 2020, hard CFOF;
     Angiulli, Fassetti, Zupi, "CF-OOD: Concentration-Free Density Estimation for Reliable Out-of-Distribution
     Detection", 2026, for unit features and a drawn share.
+    Differs: OpenOOD and the authors' code answer with one of 231 numbers, and with 1 beyond the farthest reference. Of
+    more references than 256, ours keeps the distances at 256 ranks and goes linearly between them. The draw is seeded
+    here.
 
     >>> known = [[1.0, 0.0], [1.0, 0.1], [1.0, 0.2], [1.0, 0.3]]
     >>> near, far = CFOOD(share=1.0).fit(known).score([[2.0, 0.1], [0.0, 1.0]]).tolist()

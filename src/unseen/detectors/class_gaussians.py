@@ -35,6 +35,8 @@ class ClassGaussians(Detector):
     Cost: ``C D (D + 1)`` numbers, and as many products a query; ``2 C D`` if diagonal, ``D^2 + C D`` if shared.
     Source: Friedman, "Regularized Discriminant Analysis", JASA 1989, for the covariances, which are weighted alike here
     and not by their number of inputs; the density of the mixture is kept as the score.
+    Differs: pytorch-ood's ``GMM`` shrinks nothing and adds 1e-6 to the diagonal. OpenOOD's has clusters in the place of
+    classes, leaves the determinant out, and adds 1e-45 to a density in float32, at which far inputs tie.
 
     >>> known, labels = [[1.0], [-1.0], [9.9], [10.1]], ["wide", "wide", "narrow", "narrow"]
     >>> detector = ClassGaussians(shrinkage=0.0, floor=0.0).fit(known, labels)

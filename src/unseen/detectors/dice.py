@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from unseen.detectors._mean import grand_mean
 from unseen.errors import WrongUse
 from unseen.heads._implied import head_behind
 from unseen.parts import Labels, Paper, Step
@@ -31,6 +32,9 @@ class DICE(Step):
     Raises: WrongUse, for a sparsity outside ``[0, 1)``, or when there is no head.
     Cost: ``C D`` numbers; a query is the head's product.
     Source: Sun, Li, "DICE: Leveraging Sparsification for Out-of-Distribution Detection", ECCV 2022.
+    Differs: the authors' code, OpenOOD and pytorch-ood make all ``C D`` products of each input before they add them up:
+    the same numbers in ``D`` times the memory. OpenOOD's search over the sparsity does not make the mask again, so that
+    it changes nothing; pytorch-ood has no default.
 
     >>> from unseen.signals import LinearHead
     >>> head = LinearHead(torch.tensor([[2.0, 1.0], [-1.0, 3.0]]), torch.zeros(2))
@@ -60,7 +64,7 @@ class DICE(Step):
             raise WrongUse(f"DICE(sparsity={self.sparsity}): the share of weights to drop is from 0 and below 1")
         head = head_behind(support, self.name)
         weight = head.weight.double()
-        contribution = weight * support.moments("features").grand_mean()  # (C, D)
+        contribution = weight * grand_mean(support)  # (C, D)
         limit = quantile(lambda: [contribution], self.sparsity)
         precision = support.dtype("features")
         self.weight = (weight * (contribution > limit)).to(precision).contiguous()

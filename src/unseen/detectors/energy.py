@@ -19,6 +19,7 @@ class Energy(Detector):
     Reads: ``logits (N, C)``; labels ignored; nothing is learnt.
     Returns: ``(N,)`` between ``max l`` and ``max l + T log C``, in units of the logits.
     Source: Liu, Wang, Owens, Li, "Energy-based Out-of-distribution Detection", NeurIPS 2020, equation 3.
+    Differs: OpenOOD's parameter search chooses ``T`` with unknown inputs at hand; here it is what you give.
 
     >>> round(Energy().score([[0.0, 0.0]]).item(), 4)
     0.6931
@@ -34,4 +35,7 @@ class Energy(Detector):
 
     def forward(self, signals: Mapping[str, Tensor]) -> Tensor:
         """Energies ``(B,)``."""
-        return self.temperature * logsumexp(signals["logits"] / self.temperature, dim=1)
+        logits = signals["logits"]
+        if self.temperature == 1:
+            return logsumexp(logits, dim=1)
+        return self.temperature * logsumexp(logits / self.temperature, dim=1)

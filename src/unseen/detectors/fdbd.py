@@ -35,6 +35,8 @@ class FDBD(Detector):
     Cost: ``C (C + D) + D`` numbers; a query is the head's product.
     Source: Liu, Qin, "Fast Decision Boundary based Out-of-Distribution Detector", ICML 2024. The authors' code
     has the sum in place of the mean, which multiplies every score by ``C - 1``.
+    Differs: OpenOOD and the authors' code have the sum, pytorch-ood the mean. OpenOOD chooses between ``||f - m||`` and
+    ``||f||`` with unknown inputs at hand. In pytorch-ood two classes with the same weight are divided by 0.
 
     >>> from unseen.signals import LinearHead
     >>> head = LinearHead(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), torch.zeros(2))

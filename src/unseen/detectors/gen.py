@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, log1p
 
+from unseen.detectors._winner import winner
 from unseen.detectors.base import Detector
 from unseen.parts import Paper
 from unseen.statistics import largest
@@ -14,8 +15,8 @@ class GEN(Detector):
     """An input is known when its largest class probabilities are all near 0 or 1.
 
     ``score(x) = -sum_{c in top M} (p_c (1 - p_c))^gamma``, ``p = softmax(l)``. A small ``gamma`` hears the faintest
-    doubts, so ``1 - p`` of the winner ``y`` is taken from the rest, ``R / (1 + R)`` with ``R = sum_{c != y}
-    exp(l_c - l_y)``: at ``gamma = 0.1`` a rest of 1e-9 counts 0.126, and a float32 softmax would say 0.
+    doubts, so ``1 - p`` of the winner is taken from the sum of the others: at ``gamma = 0.1`` a rest of 1e-9 counts
+    0.126, and a float32 softmax would say 0.
 
     Args:
         gamma: exponent, above 0; the paper takes 0.1.
@@ -26,6 +27,10 @@ class GEN(Detector):
     Returns: ``(N,)``, at most 0, no unit.
     Source: Liu, Lochman, Zach, "GEN: Pushing the Limits of Softmax-Based Out-of-Distribution Detection", CVPR 2023,
     equations 3 and 4.
+    Differs: pytorch-ood takes the mean in place of the sum, over all classes unless told, and clamps probabilities to
+    [1e-7, 1 - 1e-7], so that each tiny one counts 0.2 at ``gamma = 0.1``. The authors' code, OpenOOD and oodeel take
+    ``p`` from a float32 softmax, where the winner's ``1 - p`` is 0 once it is small. OpenOOD chooses ``gamma`` and
+    ``M`` with unknown inputs at hand.
 
     >>> round(GEN(gamma=1.0).score([[0.0, 0.0]]).item(), 4)
     -0.5
@@ -45,13 +50,11 @@ class GEN(Detector):
     def forward(self, signals: Mapping[str, Tensor]) -> Tensor:
         """Negative generalised entropies ``(B,)``."""
         logits = signals["logits"]
-        top = logits.max(dim=1, keepdim=True)
-        gaps = (logits - top.values).scatter(1, top.indices, -torch.inf)  # (B, C), the winner left out
-        rest = gaps.exp().sum(dim=1, keepdim=True)
-        gaps = largest(gaps, min(self.M, gaps.shape[1]) - 1)  # before anything is raised to a power
-        whole = log1p(rest)
-        log_p = gaps - whole
+        log_winner, rest = winner(logits.softmax(dim=1))
+        kept = largest(logits, min(self.M, logits.shape[1]))  # (B, M), before anything is raised to a power
+        top = kept.max(dim=1, keepdim=True)
+        gaps = (kept - top.values).scatter(1, top.indices, -torch.inf)  # the winner left out
+        log_p = gaps + log_winner[:, None]
         # exp of a sum of logarithms, as p itself is 0 in float32 long before p^gamma is small.
         others = (self.gamma * (log_p + log1p(-log_p.exp()))).exp().sum(dim=1)
-        winner = (self.gamma * (rest.log() - 2 * whole)).exp().squeeze(1)
-        return -(winner + others)
+        return -((self.gamma * (log_winner + rest.log())).exp() + others)

@@ -25,6 +25,7 @@ class GradUncertainty(Detector):
     Reads: ``features (N, D)`` and ``logits (N, C)``; labels ignored; nothing is learnt.
     Returns: ``(N,)`` from 0 on, in squared units of the features.
     Source: Lee, AlRegib, "Gradients as a Measure of Uncertainty in Neural Networks", ICIP 2020.
+    Differs: pytorch-ood takes the gradient of all parameters unless told, which it makes for each input.
 
     >>> asked = {"features": [[1.0, 2.0]], "logits": [[50.0, 0.0]]}
     >>> round(GradUncertainty().score(asked).item(), 3)

@@ -24,6 +24,8 @@ class GradNorm(Detector):
     Source: Huang, Geng, Li, "On the Importance of Gradients for Detecting Distributional Shifts in the Wild", NeurIPS
     2021: the gradient of the last layer's weight alone. The authors' code sums over classes where ``L`` averages, which
     multiplies every score by ``C``.
+    Differs: OpenOOD and the authors' code multiply every score by ``C``. pytorch-ood takes the gradient of all
+    parameters unless told. All of them run a backward pass for each input, where ours is a formula.
 
     >>> asked = {"features": [[1.0, -2.0]], "logits": [[50.0, 0.0]]}
     >>> round(GradNorm().score(asked).item(), 3)

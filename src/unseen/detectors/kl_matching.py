@@ -4,12 +4,12 @@ import math
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, log1p
+from torch import Tensor
 
+from unseen.detectors._winner import winner
 from unseen.detectors.base import Detector
 from unseen.parts import Paper
 from unseen.signals import Support
-from unseen.statistics import odds
 
 LEAST = math.log(1e-12)  # of a typical probability: one of 0 would make every other answer infinitely far
 
@@ -29,6 +29,9 @@ class KLMatching(Detector):
     Cost: ``K C`` numbers, with ``K`` the classes that are predicted; a query is one product with them.
     Source: Hendrycks, Basart, Mazeika, Zou, Kwon, Mostajabi, Steinhardt, Song, "Scaling Out-of-Distribution Detection
     for Real-World Settings", ICML 2022.
+    Differs: for a class that is never predicted OpenOOD takes a one-hot ``d_k``, which is infinitely far from any other
+    answer; pytorch-ood leaves it out, as is done here. pytorch-ood of 2024 took means by label, and compared with that
+    of the predicted class alone. SciPy's divergence, which OpenOOD asks pair by pair, is infinite where ``d_k`` is 0.
 
     >>> detector = KLMatching().fit([[0.0, 2.0], [2.0, 0.0]])
     >>> round(detector.score([[0.0, 0.0]]).item(), 3)
@@ -66,11 +69,9 @@ class KLMatching(Detector):
     def forward(self, signals: Mapping[str, Tensor]) -> Tensor:
         """Negative divergences ``(B,)``."""
         logits = signals["logits"]
-        top = logits.amax(dim=1, keepdim=True)
-        rest = odds(logits).sum(dim=1, keepdim=True)
+        p = logits.softmax(dim=1)
         # From what the other classes leave: a log-softmax has rounded the winner's own part away.
-        log_p = logits - top - log1p(rest)  # (B, C)
-        p = log_p.exp()
+        log_p = logits - logits.amax(dim=1, keepdim=True) + winner(p)[0][:, None]  # (B, C)
         # The nearest by one product, without what is common to all, whose rounding would decide between near ones.
         nearest = (p @ (self.log_typical - self.log_typical.mean(dim=0)).T).argmax(dim=1)  # (B, K) -> (B,)
         log_d = self.log_typical[nearest]  # (B, C)

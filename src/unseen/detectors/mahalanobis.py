@@ -28,6 +28,10 @@ class Mahalanobis(Detector):
     Cost: ``D^2 + 2 C D`` numbers; a query is one ``D x C`` product for all classes together and one ``D x D`` product.
     Source: Lee, Lee, Lee, Shin, "A Simple Unified Framework for Detecting Out-of-Distribution Samples and
     Adversarial Attacks", NeurIPS 2018, equations 1 and 2; one layer, no input perturbation.
+    Differs: OpenOOD and oodeel invert with a pseudo-inverse, which drops directions that the known never used.
+    pytorch-ood 0.4.0 does not divide the scatter by ``N``, so that the 1e-6 on its diagonal is one of 1e-6 / N here,
+    and halves the distance, as oodeel does. oodeel perturbs the input by 0.0014 unless told. None of this changes a
+    rank where the covariance is of full rank.
 
     >>> known = [[0.0, 1.0], [0.0, -1.0], [1.0, 0.0], [-1.0, 0.0]]
     >>> round(Mahalanobis(floor=0.0).fit(known).score([[2.0, 0.0]]).item(), 3)

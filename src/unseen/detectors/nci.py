@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from unseen.detectors._mean import grand_mean
 from unseen.detectors.base import Detector
 from unseen.heads._implied import head_behind
 from unseen.parts import Labels, Paper
@@ -28,6 +29,7 @@ class NCI(Detector):
     Raises: WrongUse, when there is no head.
     Cost: ``C D + C + D`` numbers; a query is the head's product.
     Source: Liu, Qin, "Detecting Out-of-Distribution Through the Lens of Neural Collapse", CVPR 2025.
+    Differs: pytorch-ood's default ``alpha`` is 0; OpenOOD chooses it with unknown inputs at hand.
 
     >>> from unseen.signals import LinearHead
     >>> head = LinearHead(torch.tensor([[2.0, 0.0], [-2.0, 0.0]]), torch.zeros(2))
@@ -51,9 +53,9 @@ class NCI(Detector):
             self.register_buffer(name, torch.empty(0))
 
     def learn(self, support: Support) -> None:
-        """The mean from moments; the head seen from it, in float64."""
+        """The head seen from the mean, in float64."""
         head = head_behind(support, self.name)
-        weight, center = head.weight.double(), support.moments("features").grand_mean()
+        weight, center = head.weight.double(), grand_mean(support)
         precision = support.dtype("features")
         self.center = center.to(precision)
         # A copy, as a buffer must not share memory with the caller's head.

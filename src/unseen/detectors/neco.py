@@ -38,6 +38,9 @@ class NECO(Detector):
     Cost: one eigenvalue problem of ``D x D``; ``D d`` numbers.
     Source: Ben Ammar, Belkhir, Popescu, Manzanera, Franchi, "NECO: NEural Collapse Based Out-of-distribution
     Detection", ICLR 2024.
+    Differs: the authors' code multiplies by a negative largest logit as by a positive one, which turns the order
+    around, and for DeiT and Swin it divides by the length of the raw features. The three libraries that are compared
+    here do not have the method.
 
     >>> known = [[3.0, 3.1], [-3.0, -3.1], [2.0, 1.9], [-2.0, -1.9]]
     >>> detector = NECO(components=1, factor="none").fit(known)

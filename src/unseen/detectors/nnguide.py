@@ -32,6 +32,8 @@ class NNGuide(Detector):
     Cost: ``4 * N * D`` bytes of bank; a query compares with all of it. The authors keep 1 % of ImageNet-1k; give as
     many inputs as should be kept.
     Source: Park, Jung, Teoh, "Nearest Neighbor Guidance for Out-of-Distribution Detection", ICCV 2023.
+    Differs: OpenOOD takes ``k = 100`` and the first 1 % of the shuffled training inputs, so that the bank depends on
+    their order. No other code shifts negative energies, whose product turns the order around.
 
     >>> known = {"features": [[1.0, 0.0], [0.0, 1.0]], "logits": [[8.0, 0.0], [0.0, 6.0]]}
     >>> detector = NNGuide(k=1).fit(known)

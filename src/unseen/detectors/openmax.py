@@ -51,6 +51,10 @@ class OpenMax(Detector):
     the labels, or for an argument below 1.
     Cost: two walks; ``C (C + 3)`` numbers; a query is compared with ``alpha`` means.
     Source: Bendale, Boult, "Towards Open Set Deep Networks", CVPR 2016, algorithms 1 and 2.
+    Differs: OpenOOD's defaults are a tail of 20 and ``alpha = 3``, pytorch-ood's 25 and 10. pytorch-ood learns from all
+    inputs of a class, right or wrong, and measures distances only for classes that some row of the batch is called, so
+    that with ``alpha`` above 1 a score depends on its batch. Where OpenOOD rejects an input it answers with the last
+    class.
 
     >>> known = [[4.0, 0.1], [4.1, 0.0], [4.3, 0.2], [0.0, 4.0], [0.2, 4.2], [0.1, 4.3]]
     >>> detector = OpenMax().fit(known, [0, 0, 0, 1, 1, 1])

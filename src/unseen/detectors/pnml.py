@@ -36,6 +36,7 @@ class PNML(Detector):
     Cost: one eigenvalue problem of ``D x D``; ``D (D + C)`` numbers; a query is a product with all of them.
     Source: Bibas, Feder, Hassner, "Single Layer Predictive Normalized Maximum Likelihood for Out-of-Distribution
     Detection", NeurIPS 2021.
+    Differs: pytorch-ood leaves out the 1 before the features, and the part of an input that no known input spans.
 
     >>> from unseen.signals import LinearHead
     >>> head = LinearHead(torch.tensor([[3.0, 0.0, 0.0], [-3.0, 0.0, 0.0]]), torch.zeros(2))

@@ -26,6 +26,8 @@ class ReAct(Shaper):
     Raises: WrongUse, for a quantile outside ``[0, 1]``.
     Cost: two walks over the known features; one number.
     Source: Sun, Guo, Li, "ReAct: Out-of-distribution Detection With Rectified Activations", NeurIPS 2021, equation 2.
+    Differs: OpenOOD takes the quantile over a validation split and chooses it with unknown inputs at hand; pytorch-ood
+    takes it over whole feature maps where the network is cut before pooling; oodeel's default is 0.8.
 
     >>> step = ReAct(quantile=0.5).fit([[0.0, 1.0], [2.0, 9.0]])
     >>> step({"features": torch.tensor([[0.5, 9.0]])})["features"]

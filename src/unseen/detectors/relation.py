@@ -29,6 +29,8 @@ class Relation(Detector):
     Cost: ``N (D + C)`` numbers; a query compares with all known inputs.
     Source: Kim, Yun, Song, "Neural Relation Graph: A Unified Framework for Identifying Label Noise and Outlier Data",
     NeurIPS 2023.
+    Differs: OpenOOD and the authors' code add the ties up, so that the score grows with the known inputs. OpenOOD
+    chooses the power, from 1 to 8, with unknown inputs at hand.
 
     >>> known = {"features": [[1.0, 0.0], [0.0, 1.0]], "logits": [[9.0, 0.0], [0.0, 9.0]]}
     >>> asked = {"features": [[2.0, 0.0], [2.0, 0.0]], "logits": [[9.0, 0.0], [0.0, 0.0]]}

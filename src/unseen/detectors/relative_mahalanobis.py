@@ -34,6 +34,9 @@ class RelativeMahalanobis(Detector):
     Cost: ``(D + C) r`` numbers.
     Source: Ren, Fort, Liu, Roy, Padhy, Lakshminarayanan, "A Simple Fix to Mahalanobis Distance for Improving
     Near-OOD Detection", 2021, equations 2 and 3. Both covariances are divided by ``N``.
+    Differs: pytorch-ood of 2024 divided ``S`` by the number of inputs and not ``S_0``, so that its scores were those of
+    `Mahalanobis`; 0.4.0 divides neither, and its scores are ours by ``N``. oodeel halves both distances, and perturbs
+    the input by 0.0014 unless told. All of them subtract two large numbers.
 
     >>> known = [[-3.0, 1.0], [-3.0, -1.0], [3.0, 1.0], [3.0, -1.0], [-2.0, 0.0], [-4.0, 0.0], [2.0, 0.0], [4.0, 0.0]]
     >>> detector = RelativeMahalanobis(floor=0.0).fit(known, list("aabbaabb"))

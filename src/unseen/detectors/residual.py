@@ -31,6 +31,8 @@ class Residual(Detector):
     Raises: WrongUse, when no direction would be left, or for another origin.
     Cost: one eigenvalue problem of ``D x D``; ``D (D - d)`` numbers.
     Source: Wang, Li, Feng, Zhang, "ViM: Out-Of-Distribution with Virtual-logit Matching", CVPR 2022, section 4.1.
+    Differs: OpenOOD learns the directions from a validation split, and its ``d = 512`` leaves nothing of 512 features.
+    pytorch-ood and oodeel have it inside ViM alone.
 
     >>> known = [[3.0, 0.1], [-3.0, 0.1], [2.0, -0.1], [-2.0, -0.1]]
     >>> round(Residual(components=1, origin="mean").fit(known).score([[9.0, 4.0]]).item(), 2)

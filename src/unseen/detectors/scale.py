@@ -31,6 +31,8 @@ class SCALE(Shaper):
     Cost: a partial selection in each row.
     Source: Xu, Chen, Franchi, Yao, "Scaling for Training Time and Post-hoc Out-of-distribution Detection Enhancement",
     ICLR 2024.
+    Differs: pytorch-ood's default is a quantile of 0.65; OpenOOD chooses it with unknown inputs at hand. oodeel's
+    ``S_2`` is the sum of what lies above an interpolated quantile, which can be one feature fewer.
 
     >>> step = SCALE(quantile=0.5)
     >>> step({"features": torch.tensor([[3.0, 1.0], [2.0, 2.0]])})["features"].div(2.7183).round(decimals=2)

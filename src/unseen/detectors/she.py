@@ -31,6 +31,8 @@ class SHE(Detector):
     Cost: ``C D`` numbers; a query reads one row of them.
     Source: Zhang, Fu, Chen, Du, Li, Wang, Liu, Han, Zhang, "Out-of-Distribution Detection based on In-Distribution Data
     Patterns Memorization with Modern Hopfield Energy", ICLR 2023.
+    Differs: oodeel takes the largest product with any pattern, divides it by ``D``, and perturbs the input by 0.0014
+    before. A class without a correct input stops pytorch-ood, and its pattern is NaN in OpenOOD and oodeel.
 
     >>> known = {"features": [[1.0, 0.0], [3.0, 0.0], [0.0, 9.0]], "logits": [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]}
     >>> detector = SHE().fit(known, [0, 0, 1])

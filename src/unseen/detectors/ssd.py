@@ -37,6 +37,7 @@ class SSD(Detector):
     fewer different ones than clusters, or where a covariance is not of full rank for want of a floor.
     Cost: ``K D (D + 1)`` numbers, and as many products a query; ``N D`` more while k-means runs.
     Source: Sehwag, Chiang, Mittal, "SSD: A Unified Framework for Self-Supervised Outlier Detection", ICLR 2021.
+    Differs: OpenOOD's class has no score of its own and answers with the largest softmax probability.
 
     >>> known = [[9.0, 1.0], [9.0, -1.0], [18.0, 4.0], [18.0, -4.0]]
     >>> near, far = SSD(floor=1e-3).fit(known).score([[4.5, 0.0], [0.0, 1.0]]).tolist()

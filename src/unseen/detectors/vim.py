@@ -33,6 +33,10 @@ class ViM(Detector):
     in ``d`` directions, which leaves no residual to scale by.
     Cost: one eigenvalue problem of ``D x D``; ``D (C + D - d)`` numbers; a query is one product with all of them.
     Source: Wang, Li, Feng, Zhang, "ViM: Out-Of-Distribution with Virtual-logit Matching", CVPR 2022, equations 5 to 9.
+    Differs: OpenOOD's default ``d`` is 256, and its search tries 1000 too, which leaves nothing of 512 features.
+    pytorch-ood has no default, and takes half of the features where ``d`` does not fit. oodeel sees the features from
+    their mean, whatever its ``pca_origin`` says, and keeps 99 % of the variance. OpenOOD and the authors' code use
+    ``eig``, which may answer with complex numbers.
 
     >>> from unseen.signals import LinearHead
     >>> head = LinearHead(torch.tensor([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]]), torch.zeros(2))

@@ -32,6 +32,9 @@ class VRA(Shaper):
     Cost: four walks over the known features; two numbers.
     Source: Xu, Lian, Liu, Tao, "VRA: Variational Rectified Activation for Out-of-distribution Detection", NeurIPS 2023,
     the piecewise function without amplification.
+    Differs: OpenOOD and pytorch-ood make activations below ``a`` equal to ``a``, which is ``below="clip"`` here:
+    OpenOOD with the quantiles 0.1 and 0.9, pytorch-ood with 0.01 and 0.99 of each feature by itself. The authors' code
+    has fixed limits of 0.5 and 1 for ImageNet.
 
     >>> step = VRA(lower=0.25, upper=0.75).fit([[0.0, 1.0], [2.0, 3.0], [4.0, 4.0]])
     >>> step({"features": torch.tensor([[1.0, 2.0, 9.0]])})["features"]

@@ -99,7 +99,44 @@ def encode(
         columns, unreadable, thumbnails = _encode_images(
             inputs, digests, encoder, asked, _store(cache, encoder), progress, threads
         )
-    return _support(inputs, digests, encoder, columns, unreadable, thumbnails)
+    more = None if encoder.accepts == "arrays" else _More(inputs, encoder, tuple(digests), cache, threads)
+    return _support(inputs, digests, encoder, columns, unreadable, thumbnails, more)
+
+
+class _More:
+    """An encoder with the inputs at hand: what signals ask when a fitted detector needs passes of its own."""
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        encoder: Encoder,
+        digests: Sequence[bytes],
+        cache: str | os.PathLike[str] | bool | None,
+        workers: int,
+    ) -> None:
+        self._inputs, self._encoder, self._digests = inputs, encoder, digests
+        self._cache, self._workers = cache, workers
+
+    def refusal(self, request: Request) -> str | None:
+        return self._encoder.refusal(request)
+
+    def __call__(
+        self, rows: np.ndarray, wanted: frozenset[Request], progress: Progress | None
+    ) -> Mapping[str, Shards | np.ndarray]:
+        digests = [self._digests[row] for row in rows.tolist()]
+        chosen = self._inputs.take(rows)
+        columns, unreadable, _ = _encode_images(
+            chosen,
+            digests,
+            self._encoder,
+            frozenset(wanted),
+            _store(self._cache, self._encoder),
+            progress,
+            self._workers,
+        )
+        for row, reason in unreadable.items():
+            raise BadInput(f"{chosen.keys[row]} could be read before and cannot now: {reason}")
+        return columns
 
 
 def default_cache() -> Path:
@@ -274,6 +311,7 @@ def _support(
     columns: dict[str, Any],
     unreadable: dict[int, str],
     thumbnails: np.ndarray | None,
+    more: _More | None,
 ) -> Support:
     if len(unreadable) == len(inputs):
         row, reason = min(unreadable.items())
@@ -291,7 +329,7 @@ def _support(
     if thumbnails is not None:
         notes += _near(inputs, digests, unreadable, thumbnails)
     whole = Support(
-        Signals(columns),
+        Signals(columns, more=more),
         labels=inputs.labels,
         classes=inputs.classes,
         keys=inputs.keys,

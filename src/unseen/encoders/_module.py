@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -14,13 +13,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from unseen.data import Preprocess
+from unseen.encoders._passes import Passes
 from unseen.encoders.base import Encoder
 from unseen.errors import BadInput, DamagedFile, WrongUse
 from unseen.files import fingerprint, to_json
-from unseen.signals import LayerStatistics, LinearHead, Perturbed, Request, key_of
+from unseen.signals import LinearHead, Request, key_of
 
 
 class ModuleEncoder(Encoder):
@@ -76,6 +75,7 @@ class ModuleEncoder(Encoder):
             self.head = LinearHead(layer.weight.detach().cpu().clone(), bias.detach().cpu().clone(), self.classes)
         elif classes is not None:
             raise WrongUse(f"{len(classes)} class names were given, but the network's output is not a linear layer's")
+        self._passes = Passes(self._module, self._head, self._std, self._normalised(self._noise()))
         self._hash = fingerprint(
             *(part for name, tensor in sorted(module.state_dict().items()) for part in (name, _bytes(tensor)))
         )
@@ -127,77 +127,42 @@ class ModuleEncoder(Encoder):
             raise WrongUse(f"device {str(device)!r} cannot be used: {one_line(error)}") from error
         self._module.to(target)
         self._device, self._mean, self._std = target, self._mean.to(target), self._std.to(target)
+        self._passes.std = self._std
         return self
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """Resized and cropped, uint8 ``(H, W, 3)``."""
         return self._preprocess(image)
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Dotted names of the layers at which the network's stages end; requests count them from the back."""
+        return self._passes.stages
+
+    def refusal(self, request: Request) -> str | None:
+        """Why the network cannot answer a request; None where it can."""
+        return self._passes.refusal(request)
+
     def answer(self, batch: np.ndarray, wanted: frozenset[str | Request]) -> dict[str, Tensor]:
-        """One pass for features, logits and all layer statistics; gradient requests share their first pass."""
-        other = [
-            key_of(w) for w in wanted if not isinstance(w, (LayerStatistics, Perturbed)) and w not in self.provides
-        ]
+        """One pass for features, logits and all that reduces layers; requests with slopes share their first pass."""
+        other = [w for w in wanted if isinstance(w, str) and w not in self.provides]
         if other:
             raise WrongUse(f"{self.name} gives {' and '.join(sorted(self.provides))}, not {', '.join(sorted(other))}")
-        perturbed = [w for w in wanted if isinstance(w, Perturbed)]
-        if perturbed and self._head is None:
-            raise WrongUse(f"{self.name} has no logits to perturb the input by: use a network with a classifier")
-        answers: dict[str, Tensor] = {}
+        for want in wanted:
+            if isinstance(want, Request) and (why := self.refusal(want)) is not None:
+                raise WrongUse(f"{self.name} cannot answer {want.key}: {why}")
         with _exact(self._device):
-            # Normalised for each: networks may write to their input.
-            if len(perturbed) < len(wanted):
-                layers = [w for w in wanted if isinstance(w, LayerStatistics)]
-                answers.update(self._plain(self._normalised(batch), layers))
-            if perturbed:
-                answers.update(self._perturbed(self._normalised(batch), perturbed))
+            answers = self._passes.answers(lambda: self._normalised(batch), sorted(wanted, key=key_of))
         return {key: answers[key].float().cpu() for key in map(key_of, wanted)}
 
     def _normalised(self, batch: np.ndarray) -> Tensor:
         x = torch.tensor(batch, device=self._device)  # (B, H, W, 3) uint8, a copy: the batch may be read-only
         return (x.permute(0, 3, 1, 2).float() / 255 - self._mean) / self._std  # (B, 3, H, W), channels last
 
-    def _plain(self, x: Tensor, requests: Sequence[LayerStatistics]) -> dict[str, Tensor]:
-        found: dict[str, Tensor] = {}
-        hooks = []
-        try:
-            for request in requests:
-                if request.layer not in self._layers:
-                    close = difflib.get_close_matches(request.layer, self._layers, n=3) or list(self._layers)[1:6]
-                    raise WrongUse(f"the network has no layer {request.layer!r}; it has {', '.join(close)}, ...")
-                layer = self._layers[request.layer]
-                hooks.append(layer.register_forward_hook(_keep_statistics(found, request)))
-            if self._head is not None:
-                hooks.append(self._layers[self._head].register_forward_pre_hook(_keep_input(found, "features")))
-            with torch.inference_mode():
-                output: Tensor = self._module(x)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        for request in requests:
-            if request.key not in found:
-                raise WrongUse(f"the layer {request.layer!r} is part of the network but is not run by it")
-        if self._head is None:
-            return {**found, "features": output.flatten(1)}
-        return {**found, "logits": output}
-
-    def _perturbed(self, x: Tensor, requests: Sequence[Perturbed]) -> dict[str, Tensor]:
-        # A caller's inference mode would forbid gradients, which are needed here and nowhere else.
-        with torch.inference_mode(False), torch.enable_grad():
-            start = x.clone().requires_grad_(True)
-            logits = self._module(start.clone())  # a leaf cannot be written to
-            top = logits.argmax(dim=1)
-            slopes = {}
-            for temperature in sorted({request.temperature for request in requests}):
-                loss = cross_entropy(logits / temperature, top, reduction="sum")
-                (slope,) = torch.autograd.grad(loss, start, retain_graph=True)
-                slopes[temperature] = slope.sign()
-        del logits, loss
-        answers: dict[str, Tensor] = {}
-        with torch.inference_mode():
-            for request in requests:
-                answers[request.key] = self._module(x - request.epsilon * slopes[request.temperature])
-        return answers
+    def _noise(self) -> np.ndarray:
+        """Four images to look at the network with: on black ones layers are equal too easily."""
+        height, width = self._preprocess.shape
+        return np.random.default_rng(0).integers(0, 256, (4, height, width, 3), dtype=np.uint8)
 
     def _find_head(self, asked: str | None) -> str | None:
         linear = {name: layer for name, layer in self._layers.items() if isinstance(layer, nn.Linear)}
@@ -205,11 +170,10 @@ class ModuleEncoder(Encoder):
             raise WrongUse(f"the network has no linear layer {asked!r}; it has {', '.join(linear) or 'none'}")
         outputs: dict[str, Tensor] = {}
         hooks = [layer.register_forward_hook(_keep_output(outputs, name)) for name, layer in linear.items()]
-        # Noise, as on a black image the output of a layer and what comes of it later are equal too easily.
-        height, width = self._preprocess.shape
-        noise = np.random.default_rng(0).integers(0, 256, (4, height, width, 3), dtype=np.uint8)
+        noise = self._noise()
         try:
             with torch.inference_mode():
+                height, width = noise.shape[1:3]
                 out = self._module(self._normalised(noise))
         except Exception as error:  # the user's own code
             raise WrongUse(f"the network does not run on images of {height}x{width}: {one_line(error)}") from error
@@ -358,35 +322,6 @@ def _keep_output(into: dict[str, Tensor], name: str) -> Any:
         into[name] = output.clone()  # as the next layer may write to it
 
     return hook
-
-
-def _keep_statistics(into: dict[str, Tensor], request: LayerStatistics) -> Any:
-    def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        # At once: the next layer may write to the output (an in-place ReLU does), and maps are large.
-        if not isinstance(output, Tensor) or output.ndim not in (2, 3, 4):
-            what = f"{output.ndim} axes" if isinstance(output, Tensor) else f"a {type(output).__name__}"
-            raise WrongUse(
-                f"the layer {request.layer!r} gives {what}: statistics need (B, C), (B, P, C) or (B, C, H, W)"
-            )
-        into[request.key] = _channel_statistics(output)
-
-    return hook
-
-
-def _keep_input(into: dict[str, Tensor], name: str) -> Any:
-    def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        into[name] = inputs[0].clone()
-
-    return hook
-
-
-def _channel_statistics(output: Tensor) -> Tensor:
-    """``(B, C, H, W)`` maps or ``(B, P, C)`` tokens or ``(B, C)`` values -> ``(B, 2C)`` means and deviations."""
-    if output.ndim == 4:
-        output = output.flatten(2).transpose(1, 2)
-    elif output.ndim == 2:
-        output = output[:, None]
-    return torch.cat([output.mean(dim=1), output.std(dim=1, correction=0)], dim=1)
 
 
 def _bytes(tensor: Tensor) -> bytes:

@@ -26,12 +26,14 @@ class Encoder:
         accepts: the kind of inputs that it reads.
         rebuildable: whether a saved classifier can hold it by name and weights; if not, the file holds its id
             and the encoder is asked for at load.
+        when_named: signals that it gives only when they are asked for by name.
         head: the linear head that made its logits, where there is one.
         classes: names of its outputs, where they are known.
     """
 
     accepts: ClassVar[Literal["images", "arrays"]] = "images"
     rebuildable: ClassVar[bool] = True
+    when_named: ClassVar[frozenset[str]] = frozenset()
     head: LinearHead | None = None
     classes: tuple[str, ...] | None = None
 
@@ -80,6 +82,10 @@ class Encoder:
             WrongUse: when it cannot give one of them.
         """
         raise NotImplementedError
+
+    def refusal(self, request: Request) -> str | None:
+        """Why a request cannot be answered, as the end of a sentence; None where it can."""
+        return f"the encoder {self.name} answers no requests"
 
     def to(self, device: str | torch.device) -> Self:
         """Move to a device; encoders without a network ignore it."""

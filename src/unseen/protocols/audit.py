@@ -17,7 +17,7 @@ from unseen.metrics import Floats, evaluate, holm, mean_interval, paired_differe
 from unseen.metrics.resampling import LEVELS, read_curves
 from unseen.protocols.candidates import Candidate, candidates
 from unseen.registry import create
-from unseen.signals import Support
+from unseen.signals import Climbed, Support
 
 FIT_SHARE = 0.6  # of the known rows of a fold; the rest tests
 INNER_CLASSES = 3  # held-out known classes that may choose a setting
@@ -241,13 +241,17 @@ def audit(
     warnings.extend(_mixed_groups(whole))
     chosen = _chosen_classes(whole.classes, held_out, seed)
     tried, not_tried = candidates(whole, detectors, refit=True)
+    asked = (candidate.build({}) for candidate in tried)
+    whole = whole.asked({n for d in asked for n in d.needs | d.at_fit() if not isinstance(n, Climbed)})  # once for all
     raw = None
     if pixels is not None:
         raw = pixels.take(rest_rows)
         for name in support.classes:
             if name not in whole.classes:
                 raw = raw.without(name)
-    pixel_candidates = [c for c in tried if c.head is None] if raw is not None else []
+    # A detector that asks a network has nothing to ask pixels.
+    plain = [c for c in tried if c.head is None and all(isinstance(n, str) for n in c.build({}).needs)]
+    pixel_candidates = plain if raw is not None else []
 
     folds = _Folds(chosen, repeats, seed, confidence, progress, total=repeats * len(chosen) * (1 + (raw is not None)))
     rows = folds.run(whole, tried, support.encoder.split(":")[0] or "features", not_tried)

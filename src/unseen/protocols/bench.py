@@ -20,16 +20,17 @@ from unseen.heads.base import Head
 from unseen.metrics import Evaluation, Floats, bands, evaluate, holm
 from unseen.naming import did_you_mean, listed
 from unseen.protocols.audit import FIT_SHARE
-from unseen.protocols.candidates import Candidate, candidates
-from unseen.signals import Support
+from unseen.protocols.candidates import Candidate, candidates, passes_of
+from unseen.signals import Climbed, Support
 
 KINDS = ("near", "far")
 # What scores a baseline of one or two numbers: two-sided, and it answers where all known inputs agree.
 SIMPLE = "nearest_prototype"
+DENSITY = "pixel Gaussians"
 POINTS = 200  # of a curve
 REPLICATES = 400  # resamples behind a band
 MARGIN = 0.01  # AUROC by which a trivial baseline may stay below the best detector and still do as well
-SAID = {"pixels": "raw pixels", "edges": "the strength of its edges"}
+SAID = {"pixels": "raw pixels", DENSITY: "a density of raw pixels", "edges": "the strength of its edges"}
 MEANS = ("auroc", "ap_unknown", "fpr_at_tpr95", "rank")
 
 
@@ -71,7 +72,8 @@ class BenchRow:
 
     Attributes:
         name: expression of the pipeline; for a baseline what it looks at, and the detector where several look at it.
-        baseline: ``"pixels"``, ``"edges"`` or ``"file size"``; None for a detector on the encoding asked about.
+        baseline: ``"pixels"``, ``"pixel Gaussians"``, ``"edges"`` or ``"file size"``; None for a detector on the
+            encoding asked about.
         sets: name of the set -> numbers as `Evaluation.to_dict` gives them. Their ``auroc_interval`` counts inputs of
             one group as one draw and is None where a side has a single group. ``rank``, from 1, is among detectors,
             equals sharing the mean of their ranks, and None for baselines.
@@ -79,8 +81,9 @@ class BenchRow:
             and ``rank``, and ``auroc_interval``, for new inputs of these very sets.
         accuracy: closed-set accuracy of its head on the known test inputs; None where it has no head, or there are no
             labels.
+        passes: forward and backward passes through the network that a query costs beside the one for features.
         fit_seconds: of the one fit, moments of the features apart, which all detectors share.
-        score_seconds: for 1,000 inputs, the mean over all sets.
+        score_seconds: for 1,000 inputs, the mean over all sets; passes through the network are not in it.
         size: numbers held after the fit.
     """
 
@@ -90,6 +93,7 @@ class BenchRow:
     sets: dict[str, dict[str, Any]] = field(default_factory=dict)
     means: dict[str, dict[str, Any]] = field(default_factory=dict)
     accuracy: float | None = None
+    passes: tuple[int, int] = (0, 0)
     fit_seconds: float = 0.0
     score_seconds: float = 0.0
     size: int = 0
@@ -176,6 +180,7 @@ def bench(
     seed: int = 0,
     left_out: Mapping[str, int] | None = None,
     progress: Progress | None = None,
+    asking: Progress | None = None,
 ) -> Bench:
     """Fit every detector once on known inputs, and ask it about other known inputs and about each unknown set.
 
@@ -189,15 +194,17 @@ def bench(
 
     Args:
         sources: known and unknown inputs in the encoding that is asked about.
-        detectors: registered names or expressions; all by default.
-        baselines: ``"pixels"``, ``"edges"``, ``"file size"`` -> the same rows in that encoding. Raw pixels are scored
-            by every detector that needs no head, the others, of one or two numbers, by ``nearest_prototype``: the
-            distance to the nearest class mean.
+        detectors: registered names or expressions, as for `candidates`.
+        baselines: ``"pixels"``, ``"pixel Gaussians"``, ``"edges"``, ``"file size"`` -> the same rows in that encoding.
+            Raw pixels are scored by every detector that needs no head, pixel Gaussians by ``pixel_gaussians``, the
+            others, of one or two numbers, by ``nearest_prototype``: the distance to the nearest class mean.
         confidence: of the intervals.
         seed: of the split.
         left_out: source, such as ``"near dogs"`` or ``"known test"`` -> how many of its inputs were left out before,
             being copies of known ones.
         progress: called with (pipelines done, pipelines in all).
+        asking: called with (rows done, rows in all) while the encoder makes passes of their own for detectors that ask
+            for them: each of the known inputs learnt from only what fits read, each query only what scores read.
 
     Raises:
         WrongUse: when there is no unknown set, one name stands for two, or encodings hold other rows.
@@ -221,6 +228,7 @@ def bench(
     parts, warnings = _divided(sources, seed)
     tried, not_tried = candidates(parts.fit, detectors)
     tried = list({candidate.name: candidate for candidate in tried}.values())
+    parts = _asked(parts, [candidate.build({}) for candidate in tried], asking)
     plans: list[tuple[_Parts, Candidate, BenchRow]] = [
         (parts, candidate, BenchRow(candidate.name, _short(sources.known.encoder))) for candidate in tried
     ]
@@ -229,7 +237,7 @@ def bench(
             raise WrongUse(f"the baseline {what!r} must hold the rows of every source, in their order")
         raw = _divided(other, seed)[0]
         alone = [c for c in tried if c.head is None and _reads_features(c)] if what == "pixels" else []
-        for candidate in alone or [Candidate(SIMPLE)]:
+        for candidate in alone or [Candidate("pixel_gaussians" if what == DENSITY else SIMPLE)]:
             name = f"{what}: {candidate.name}" if what == "pixels" else what
             plans.append((raw, candidate, BenchRow(name, what, baseline=what)))
 
@@ -395,12 +403,20 @@ def _scored(parts: _Parts, candidate: Candidate, row: BenchRow, confidence: floa
     start = time.perf_counter()
     detector = candidate.build({}).fit(parts.fit)
     fitted = time.perf_counter()
+    # What depends on the fit could not be asked for before; the passes are no part of the time.
+    parts = replace(
+        parts,
+        test=parts.test.asked(detector.needs),
+        unknown={name: support.asked(detector.needs) for name, support in parts.unknown.items()},
+    )
+    scoring = time.perf_counter()
     known = _scores_of(detector, parts.test, "known test")
     unknown = {name: _scores_of(detector, support, name) for name, support in parts.unknown.items()}
-    spent = time.perf_counter() - fitted
+    spent = time.perf_counter() - scoring
     row.fit_seconds = fitted - start
     row.score_seconds = spent * 1000 / (len(known) + sum(map(len, unknown.values())))
     row.size = detector.size()
+    row.passes = passes_of(detector)
     scores = _Scores(known, unknown, _correct(detector, parts))
     for name, support in parts.unknown.items():
         result = scores.result(name)
@@ -434,6 +450,19 @@ def _correct(detector: Detector, parts: _Parts) -> NDArray[np.bool_] | None:
         return None
     named = np.concatenate([x.argmax(dim=1).cpu().numpy() for x in logits])
     return np.asarray(named == labels)
+
+
+def _asked(parts: _Parts, detectors: Sequence[Detector], progress: Progress | None) -> _Parts:
+    """The parts with answers to all that fits and queries ask the encoder for, each asked once."""
+    fit, query = (
+        frozenset(need for needs in some for need in needs if not isinstance(need, Climbed))
+        for some in ([d.at_fit() for d in detectors], [d.needs for d in detectors])
+    )
+    return _Parts(
+        parts.fit.asked(fit, progress),
+        parts.test.asked(query, progress),
+        {name: support.asked(query, progress) for name, support in parts.unknown.items()},
+    )
 
 
 def _reads_features(candidate: Candidate) -> bool:

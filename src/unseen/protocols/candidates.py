@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,11 @@ from unseen.errors import WrongUse
 from unseen.heads.base import Head
 from unseen.parts import Step
 from unseen.registry import create, names
-from unseen.signals import Support
+from unseen.signals import Climbed, Request, Samples, Support
 
 HEADS = ("own", "ridge", "prototypes")
+COSTLY = frozenset({"rebuilt_on_load", "costly_fit"})  # traits of detectors that are tried where they are named
+ALL = "all"  # among the names of detectors: every one, also those that need passes of their own
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,57 @@ class Candidate:
         return [{}, *(p for p in points if p and any(given[k] != v for k, v in p.items()))]
 
 
+def requests_of(wanted: Sequence[str] | None) -> tuple[frozenset[Request], frozenset[Request]]:
+    """What the detectors ask the encoder for at a fit, and of a query; what depends on a fit is not among it.
+
+    Args:
+        wanted: as for `candidates`.
+
+    >>> requests_of(["knn", "odin"])[1] == create("odin").needs
+    True
+    """
+    parts = [create(expression) for _, expression in (_listed(wanted) if wanted else ())]
+    fit, query = (
+        frozenset(
+            need for needs in some for need in needs if isinstance(need, Request) and not isinstance(need, Climbed)
+        )
+        for some in ([part.at_fit() for part in parts], [part.needs for part in parts])
+    )
+    return fit, query
+
+
+def passes_of(detector: Detector) -> tuple[int, int]:
+    """Forward and backward passes that a query costs on its own; what has slopes shares one forward pass."""
+    requests = [need for need in detector.needs if isinstance(need, Request)]
+    many = [r.draws if isinstance(r, Samples) else 1 for r in requests]
+    forward = sum(times * r.passes[0] for times, r in zip(many, requests, strict=True))
+    backward = sum(r.passes[1] for r in requests)
+    return forward - max(0, sum(r.passes[1] > 0 for r in requests) - 1), backward
+
+
+def _listed(wanted: Sequence[str] | None) -> Iterator[tuple[str, str]]:
+    """What was asked for, and the whole expression: a step has its partner behind it."""
+    everything = not wanted or ALL in wanted
+    for text in dict.fromkeys([*(names("detectors") if everything else ()), *(wanted or ())]):
+        if text == ALL:
+            continue
+        part = create(text)
+        if not isinstance(part, Step):
+            yield text, text
+        elif part.labels != "aligned":
+            yield text, f"{text} >> {part.partner}"
+        elif text in (wanted or ()):
+            raise WrongUse(f"{text} is a step: put a detector behind it, such as ridge >> {text} >> msp")
+
+
+def _refusal(request: Request, support: Support, refit: bool) -> str | None:
+    """Why a request cannot be used; None where it can."""
+    if refit and request.of_head:
+        return f"asks for {type(request).__name__} of the network's own head, which knows the class held out"
+    why = support.signals.refusal(request)
+    return None if why is None else f"asks the encoder for {type(request).__name__}: {why}"
+
+
 def candidates(
     support: Support, wanted: Sequence[str] | None = None, *, refit: bool = False
 ) -> tuple[list[Candidate], dict[str, str]]:
@@ -63,7 +116,8 @@ def candidates(
 
     Args:
         support: known inputs, whose signals, labels and head decide what can be tried.
-        wanted: registered names or expressions; all detectors and steps by default.
+        wanted: registered names or expressions; by default all detectors and steps that need nothing but features and
+            logits. ``"all"`` among them stands for these and for those that ask the encoder for more.
         refit: whether classes will be left out, so that only a head that is fitted without them may make logits.
 
     Returns:
@@ -84,17 +138,19 @@ def candidates(
     given = "logits" in there and not refit
     tried: list[Candidate] = []
     not_tried: dict[str, str] = {}
-    for text in wanted or names("detectors"):
-        part = create(text)
-        expression = text
-        if isinstance(part, Step):
-            if part.labels == "aligned":
-                if wanted:
-                    raise WrongUse(f"{text} is a step: put a detector behind it, such as ridge >> {text} >> msp")
-                continue
-            expression = f"{text} >> {part.partner}"
-            part = create(expression)
-        reads = part.reads()
+    for text, expression in _listed(wanted):
+        part = create(expression)
+        needs = part.needs | part.at_fit()
+        reads = {need for need in needs if isinstance(need, str)}
+        requests = sorted((need for need in needs if isinstance(need, Request)), key=lambda request: request.key)
+        refused = [why for r in requests if (why := _refusal(r, support, refit)) is not None]
+        if not wanted and (requests or part.traits & COSTLY):
+            what = "asks the encoder for more than features" if requests else "its fit takes long on many inputs"
+            not_tried[text] = f"{what}: name it, or ask for all"
+            continue
+        if refused:
+            not_tried[text] = refused[0]
+            continue
         brings_head = isinstance(part, Pipeline) and any(isinstance(step, Head) for step in part.given[0])
         needs_head = not brings_head and ("logits" in reads or "linear_head" in part.traits)
         if "logits" in reads and "features" not in there and not given:
@@ -104,7 +160,7 @@ def candidates(
             not_tried[text] = f"reads {', '.join(sorted(reads))}, the encoding has {', '.join(support.signals.names)}"
         elif not needs_head:
             tried.append(Candidate(expression))
-        elif reads == {"logits"}:
+        elif reads == {"logits"} and not requests:
             behind = heads if "features" in there else []
             tried.extend([*([Candidate(expression)] if given else []), *(Candidate(expression, h) for h in behind)])
             if not given and not behind:

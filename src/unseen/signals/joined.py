@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from unseen.errors import BadInput, WrongUse
 from unseen.naming import sort_classes
+from unseen.signals.requests import Request
 from unseen.signals.signals import Signals
 from unseen.signals.store import Shards
 from unseen.signals.support import Support
@@ -48,8 +49,10 @@ def joined(supports: Sequence[Support]) -> Support:
         for one in supports
         if one.labels is not None
     ]
+    parts = [one.signals for one in supports]
+    at_hand = all(signals.more is not None for signals in parts)
     return Support(
-        Signals({name: _column([one.signals for one in supports], name) for name in names}),
+        Signals({name: _column(parts, name) for name in names}, more=_More(parts) if at_hand else None),
         labels=np.concatenate(codes) if codes else None,
         classes=classes,
         keys=[key for one in supports for key in one.keys] if all(one.keys for one in supports) else (),
@@ -79,6 +82,31 @@ def _column(parts: Sequence[Signals], name: str) -> Shards:
         shapes = ", ".join(str(column.shape[1:]) for column in columns)
         raise BadInput(f"{name} are of several shapes ({shapes}): were the inputs encoded with one model?")
     return Shards(columns)
+
+
+class _More:
+    """Requests about joined signals, put to each part about its own rows."""
+
+    def __init__(self, parts: Sequence[Signals]) -> None:
+        self._parts = parts
+
+    def refusal(self, request: Request) -> str | None:
+        return next((why for part in self._parts if (why := part.refusal(request)) is not None), None)
+
+    def __call__(
+        self, rows: np.ndarray, wanted: frozenset[Request], progress: Callable[[int, int], None] | None
+    ) -> dict[str, np.ndarray]:
+        starts = np.cumsum([0, *map(len, self._parts)])
+        part_of = np.searchsorted(starts, rows, side="right") - 1
+        found: dict[str, np.ndarray] = {}
+        for number in np.unique(part_of).tolist():
+            here = part_of == number
+            answered = self._parts[number].take(rows[here] - starts[number]).asked(wanted, progress)
+            for request in wanted:
+                values = answered.gather(request.key).numpy(force=True)
+                whole = found.setdefault(request.key, np.empty((len(rows), *values.shape[1:]), values.dtype))
+                whole[here] = values
+        return found
 
 
 class _Read:

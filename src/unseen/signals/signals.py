@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unseen.errors import BadInput, WrongUse
+from unseen.signals.requests import Request
 
 BATCH = 4096  # rows read at a time where a method asks for no other number
 
@@ -44,6 +45,20 @@ class Transform(Protocol):
         ...
 
 
+class Answers(Protocol):
+    """Who can say more about the inputs behind signals: an encoder with the inputs at hand."""
+
+    def refusal(self, request: Request, /) -> str | None:
+        """Why the request cannot be answered, as the end of a sentence; None where it can."""
+        ...
+
+    def __call__(
+        self, rows: np.ndarray, wanted: frozenset[Request], progress: Callable[[int, int], None] | None, /
+    ) -> Mapping[str, Column]:
+        """The answer to each request, by key, for these row numbers of the columns."""
+        ...
+
+
 class Signals:
     """Named columns about the same N inputs, read in batches and never copied as a whole.
 
@@ -51,6 +66,7 @@ class Signals:
         columns: name -> ``(N, ...)``: numpy array, memory map, tensor, nested list or store column.
         rows: which rows of the columns these signals are; all by default.
         steps: fitted steps applied to each batch as it is read.
+        more: who answers requests that no column answers.
 
     Raises:
         BadInput: when columns disagree about N, or hold something other than numbers.
@@ -63,7 +79,12 @@ class Signals:
     """
 
     def __init__(
-        self, columns: Mapping[str, Any], *, rows: np.ndarray | None = None, steps: tuple[Transform, ...] = ()
+        self,
+        columns: Mapping[str, Any],
+        *,
+        rows: np.ndarray | None = None,
+        steps: tuple[Transform, ...] = (),
+        more: Answers | None = None,
     ) -> None:
         if not columns:
             raise BadInput("there are no signals: give at least one array")
@@ -73,6 +94,7 @@ class Signals:
             raise BadInput("signals must describe the same inputs, rows are " + _listed(lengths))
         self._rows = rows
         self._steps = steps
+        self.more = more
         self._length = len(rows) if rows is not None else next(iter(lengths.values()))
 
     def __len__(self) -> int:
@@ -111,11 +133,43 @@ class Signals:
     def take(self, rows: Any) -> Signals:
         """The same signals for some rows (indices or a boolean mask), still unread."""
         index = row_numbers(rows)
-        return type(self)(self._columns, rows=index if self._rows is None else self._rows[index], steps=self._steps)
+        chosen = index if self._rows is None else self._rows[index]
+        return type(self)(self._columns, rows=chosen, steps=self._steps, more=self.more)
 
     def through(self, step: Transform) -> Signals:
         """The same signals after ``step``, which is applied to each batch as it is read."""
-        return type(self)(self._columns, rows=self._rows, steps=(*self._steps, step))
+        return type(self)(self._columns, rows=self._rows, steps=(*self._steps, step), more=self.more)
+
+    def refusal(self, request: Request) -> str | None:
+        """Why these signals can give no answer to a request, as the end of a sentence; None where they can."""
+        if request.key in self.names:
+            return None
+        return "the inputs are not at hand" if self.more is None else self.more.refusal(request)
+
+    def asked(self, wanted: Iterable[str | Request], progress: Callable[[int, int], None] | None = None) -> Signals:
+        """The same signals with answers to those requests that no column answers yet, for these rows only.
+
+        Names that are no requests, and requests that nobody can answer, are left as they are.
+
+        Args:
+            wanted: signals and requests.
+            progress: called with (rows done, rows in all).
+        """
+        there = self.names
+        absent = frozenset(want for want in wanted if isinstance(want, Request) and want.key not in there)
+        if self.more is not None:
+            absent = frozenset(want for want in absent if self.more.refusal(want) is None)
+        if not absent or self.more is None or not len(self):
+            return self
+        rows = np.arange(len(self)) if self._rows is None else self._rows
+        answers = self.more(rows, absent, progress)
+        if self._rows is not None:
+            answers = {key: _Answered(column, rows, self._whole()) for key, column in answers.items()}
+        return type(self)({**self._columns, **answers}, rows=self._rows, steps=self._steps, more=self.more)
+
+    def _whole(self) -> int:
+        """Rows of the columns, whether they are among these signals or not."""
+        return len(next(iter(self._columns.values())))
 
     def batches(self, *names: str, size: int = BATCH) -> Iterator[dict[str, Tensor]]:
         """Walk the rows once, in order, as tensors of float32 (half is raised) or float64.
@@ -172,6 +226,23 @@ class Signals:
         part = part if part.dtype == torch.float64 else part.float()
         _check_finite(name, part, start if self._rows is None else self._rows[start:stop])
         return part
+
+
+class _Answered:
+    """Answers for some rows of the columns, found by the row numbers of the columns."""
+
+    def __init__(self, column: Column, rows: np.ndarray, whole: int) -> None:
+        self._column = column
+        self._place = np.full(whole, -1, dtype=np.int64)
+        self._place[rows] = np.arange(len(rows))
+        self.shape = (whole, *column.shape[1:])
+        self.dtype = getattr(column, "dtype", np.dtype(np.float32))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> Any:
+        return self._column[self._place[rows]]
 
 
 def row_numbers(rows: Any) -> np.ndarray:

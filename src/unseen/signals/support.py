@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from unseen.errors import BadInput, WrongUse
 from unseen.naming import check_label, encode_labels
+from unseen.signals.requests import Request
 from unseen.signals.signals import BATCH, Signals, Transform, row_numbers
 from unseen.statistics import Moments
 
@@ -150,6 +151,11 @@ class Support:
             x = batch[name].flatten(1)
             y = batch["labels"] if self.labels is not None else torch.zeros(len(x), dtype=torch.long)
             yield x, y.to(x.device)
+
+    def asked(self, wanted: Iterable[str | Request], progress: Callable[[int, int], None] | None = None) -> Support:
+        """The support with answers to those requests that its signals lack; see `Signals.asked`."""
+        signals = self.signals.asked(wanted, progress)
+        return self if signals is self.signals else replace(self, signals=signals)
 
     def take(self, rows: Any) -> Support:
         """Some rows (indices or a boolean mask), all classes kept."""
