@@ -28,7 +28,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch.nn.functional import normalize
 
 from unseen import KNN
-from unseen.detectors.knn import LARGE, RECALL, WORTH
+from unseen.detectors.knn import BUILD, LARGE, LINKS, RECALL, WORTH
 from unseen.optional import require
 from unseen.statistics import nearest_rows
 
@@ -37,7 +37,7 @@ BANK, WIDTH, BATCHES = 200_000, 512, (128, 1000)
 CURVE = ((10_000, 512), (30_000, 512), (100_000, 512), (300_000, 512), (100_000, 128), (1_000_000, 128))
 ASKED = 256  # queries of the curve
 PROBES = (4, 16, 64)
-LINKS, BUILD, EFFORT = 16, 80, (64, 256)  # of HNSW: M, efConstruction, efSearch
+EFFORT = (64, 256)  # efSearch of HNSW
 GRAPHS = 16_000_000  # numbers; a graph of more takes minutes to build
 CLUSTERS, INSIDE = 100, 64  # dimensions in which a cluster is spread
 TOLERANCE = 1e-5  # of the largest score; all inputs are float32

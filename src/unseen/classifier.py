@@ -12,7 +12,7 @@ import math
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -259,6 +259,7 @@ class OpenSetClassifier:
         known: Any,
         labels: Any = None,
         *,
+        unknown: Any = None,
         cache: str | os.PathLike[str] | bool | None = None,
         workers: int | None = None,
         progress: Progress | None = None,
@@ -268,6 +269,7 @@ class OpenSetClassifier:
         Args:
             known: what `encode` takes, or a `Support` that the same encoder made.
             labels: N class names where ``known`` brings none.
+            unknown: unknown inputs in the same forms, for a detector that learns from some; their labels are not read.
             cache: folder of the store.
             workers: threads that read and decode, as for `encode`.
             progress: called with (rows done, rows in all) while encoding.
@@ -278,6 +280,9 @@ class OpenSetClassifier:
                 apart.
         """
         support = self._support(known, labels, cache, progress, workers, fitting=True)
+        if unknown is not None:
+            beside = self._support(unknown, None, cache, progress, workers, fitting=True)
+            support = replace(support, unknown=beside.signals)
         self._learn(support, *self.set_aside(support))
         self.about["learnt"] = [{"inputs": len(support)}]
         return self
@@ -325,6 +330,10 @@ class OpenSetClassifier:
         """
         if not len(self.calibrator.scores):
             raise NotFitted("the classifier is not fitted: call fit(known) first")
+        if "uses_unknown" in self.detector.traits:
+            raise WrongUse(
+                f"{self.detector.name} also learnt from unknown inputs, which the guard does not keep: fit again"
+            )
         sources = known if isinstance(known, tuple) else (known,)
         total = self.about["n_fit"] + self.about["n_calibration"]
         learnt = self.about.get("learnt", [{"inputs": total}])  # by an earlier version, which could not extend
@@ -382,6 +391,7 @@ class OpenSetClassifier:
             "n_fit": len(rest),
             "n_calibration": len(aside),
             "n_skipped": len(support.skipped),
+            **({} if support.unknown is None else {"n_unknown_learnt": len(support.unknown)}),
             "inputs_per_class": _counts(support),
             "accuracy": None if codes is None or aside.labels is None else float(np.mean(codes == aside.labels)),
         }

@@ -300,6 +300,14 @@ def bench(
             "such inputs when a detector is used.",
         ),
     ] = False,
+    learn_unknown: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Unknown inputs for detectors that learn from some, such as opengan; none of them is tested.",
+            show_default=False,
+        ),
+    ] = None,
     search_on_known: Annotated[
         bool, typer.Option("--search-on-known", help="Choose settings first by holding out known classes.")
     ] = False,
@@ -353,6 +361,8 @@ def bench(
     search = "unknown" if search_on_unknown else "known" if search_on_known else None
     if unknown_validation and not search_on_unknown:
         raise WrongUse("--unknown-validation is for --search-on-unknown")
+    if learn_unknown is not None and (protocol is not None or search is not None):
+        raise WrongUse("--learn-unknown is for a bench of your own sets without a search")
     if protocol is not None and what:
         _what(protocol, root, json)
         return
@@ -380,7 +390,8 @@ def bench(
             tried: dict[str, Any] = {"search": search, "unknown_validation": sets["unknown-validation"]}
             found = bench_searched(known, sets["near"], sets["far"], encoder, known_test=known_test, **tried, **common)
         else:
-            found = api.bench(known, sets["near"], sets["far"], encoder, known_test=known_test, **common)
+            beside: dict[str, Any] = {"known_test": known_test, "learn_unknown": learn_unknown}
+            found = api.bench(known, sets["near"], sets["far"], encoder, **beside, **common)
         if page is not None:
             from unseen.api.pages import bench_page
             from unseen.report import render
@@ -414,6 +425,14 @@ def fit(
     by_class: Annotated[
         bool, typer.Option("--by-class", help="Keep alpha among the inputs taken for each class, not only over all.")
     ] = False,
+    learn_unknown: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Unknown inputs for detectors that learn from some, such as opengan.",
+            show_default=False,
+        ),
+    ] = None,
     json: JsonOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
@@ -442,6 +461,7 @@ def fit(
             alpha=alpha,
             calibration=calibration,
             by_class=by_class,
+            learn_unknown=learn_unknown,
             cache=cache,
             limit=limit,
             seed=seed,
@@ -975,6 +995,7 @@ def _show_bench(found: Mapping[str, Any]) -> None:
     for name, row in shown.items():
         best = [kind for kind in kinds if found["groups"][kind]["best"] == name]
         tuned = f" (tuned on {row['tuned_on']})" if row.get("tuned_on") else ""
+        tuned += " (saw unknown)" if row["uses_unknown"] else ""
         table.add_row(
             f"{name}{tuned} *" if best else f"{name}{tuned}",
             *(cell for kind in kinds for cell in _mean_cells(row["means"][kind])),

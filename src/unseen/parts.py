@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from unseen.errors import BadInput, NotEnoughKnown, NotFitted, WrongUse
 from unseen.registry import create, find
-from unseen.signals import Climbed, Request, Signals, Support, key_of
+from unseen.signals import Climbed, Request, Signals, Support, as_signals, key_of
 
 Labels = Literal["ignored", "optional", "required", "aligned"]
 
@@ -42,14 +42,15 @@ class Part(nn.Module):
         learns: signals and requests that ``learn`` reads, where they are others; see `at_fit`.
         labels: ``"ignored"``; ``"optional"``; ``"required"``; ``"aligned"`` (label ``i`` is column ``i`` of
             the logits).
-        traits: declared exceptions to the contract, which checks and docs read: ``"stateless"`` (learns nothing),
-            ``"linear_head"`` (reads the linear layer behind the logits at the fit), ``"two_pass"`` (walks the support
-            twice), ``"sampled"`` (what is learnt depends on a draw under a seed, and with it on the order of the rows),
-            ``"not_exportable"``, ``"rebuilt_on_load"`` (fitted again, under the same seed, from the known features that
-            a file holds), ``"costly_fit"`` (the time of a fit grows faster than the inputs), ``"saturates"`` (the
-            published score itself has a limit, at which sure inputs tie), ``"jumps"`` (the published score jumps where
-            an input passes a known one, so that rounding can move a few inputs far),
-            ``"blind_to_flat_logits"`` (the published score calls an input known whose logits are all small).
+        traits: declared exceptions to the contract, which checks, docs and protocols read: ``"stateless"`` (learns
+            nothing), ``"linear_head"`` (reads the linear layer behind the logits at the fit), ``"two_pass"`` (walks
+            the support twice), ``"sampled"`` (what is learnt depends on a draw under a seed, and with it on the order
+            of the rows), ``"uses_unknown"`` (learns from unknown inputs too, which `fit` must be given),
+            ``"not_exportable"``, ``"rebuilt_on_load"`` (fitted again, under the same seed, from the known features
+            that a file holds), ``"costly_fit"`` (the time of a fit grows faster than the inputs), ``"saturates"``
+            (the published score itself has a limit, at which sure inputs tie), ``"jumps"`` (the published score jumps
+            where an input passes a known one, so that rounding can move a few inputs far), ``"blind_to_flat_logits"``
+            (the published score calls an input known whose logits are all small).
         small: arguments that suit a few hundred inputs, where the defaults do not; the checks take them.
         grid: short lists of settings that an audit may try on held-out known classes.
         paper: the source.
@@ -122,7 +123,7 @@ class Part(nn.Module):
     def learn(self, support: Support) -> None:
         """What a method writes: walk ``support.batches(...)`` and register buffers. Nothing by default."""
 
-    def fit(self, known: Any, labels: Any = None, *, head: Any = None) -> Self:
+    def fit(self, known: Any, labels: Any = None, *, head: Any = None, unknown: Any = None) -> Self:
         """Learn from known inputs.
 
         Args:
@@ -130,9 +131,10 @@ class Part(nn.Module):
                 needed; numpy, memory map or torch.
             labels: N class names or non-negative integers; a `Support` brings its own.
             head: the model's linear head (`LinearHead`), for methods that read it.
+            unknown: unknown inputs, in any form of ``known``, for methods that learn from some; others pass over them.
 
         Raises:
-            WrongUse: a signal or the labels are missing.
+            WrongUse: a signal, the labels or the unknown inputs are missing.
             NotEnoughKnown: fewer inputs or classes than the method needs.
             BadInput: NaN or infinity, naming signal and row.
         """
@@ -148,12 +150,30 @@ class Part(nn.Module):
             raise WrongUse(f"{self.name} learns from labels and none were given; choose a detector that ignores them")
         if self.labels == "aligned":
             self._check_aligned(support)
+        if unknown is not None:
+            support = replace(support, unknown=as_signals(unknown, needs))
+        if "uses_unknown" in self.traits:
+            support = self._with_unknown(support, needs)
         with torch.no_grad():
             self.learn(support)
         found = [key_of(w.signal if isinstance(w, Climbed) else w) for w in sorted(self.needs, key=key_of)]
         widths = [support.signals.width(name) if name in support.signals else -1 for name in found]
         self.widths = torch.tensor(widths, dtype=torch.int64)
         return self
+
+    def _with_unknown(self, support: Support, needs: list[str]) -> Support:
+        """The support with all that is read of its unknown inputs; raises where that is not there."""
+        if support.unknown is None or not len(support.unknown):
+            raise WrongUse(f"{self.name} learns from unknown inputs too and none were given: give some, as unknown=")
+        unknown = support.unknown.asked(self.at_fit())
+        absent = [need for need in needs if need not in unknown]
+        if absent:
+            raise WrongUse(f"unknown inputs: {self._missing(absent, unknown, needs)}")
+        for need in needs:
+            here, there = unknown.width(need), support.signals.width(need)
+            if here != there:
+                raise BadInput(f"known inputs have {there} {need} and unknown ones {here}: of one model?")
+        return replace(support, unknown=unknown)
 
     def _check_aligned(self, support: Support) -> None:
         columns, named = support.signals.width("logits"), None if support.head is None else support.head.classes

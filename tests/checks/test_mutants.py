@@ -133,6 +133,19 @@ class SaysThatItIsStateless(Mahalanobis):
     traits = frozenset({"stateless"})
 
 
+@caught_by("unknown_inputs_matter_as_declared")
+class AsksForUnknownInputsInVain(Mahalanobis):
+    traits = frozenset({"uses_unknown"})
+
+
+@caught_by("unknown_inputs_matter_as_declared")
+class LearnsFromUnknownInputsUnasked(NearestPrototype):
+    def learn(self, support):
+        super().learn(support)
+        if support.unknown is not None:
+            self.prototypes = self.prototypes - 0.1 * support.unknown.gather("features").mean(dim=0)
+
+
 @caught_by("streamed_fitting_equals_one_pass")
 class FirstBatchOnly(KNN):
     def learn(self, support):

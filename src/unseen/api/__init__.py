@@ -159,6 +159,7 @@ def bench(
     encoder: str | Encoder | None = None,
     *,
     known_test: Any = None,
+    learn_unknown: Any = None,
     detectors: Sequence[str] | None = None,
     confidence: float = 0.95,
     cache: Cache = None,
@@ -182,6 +183,8 @@ def bench(
         far: name -> unknown inputs unlike them.
         encoder: as for `encode`.
         known_test: known inputs to test on; all of ``known`` is then learnt from.
+        learn_unknown: unknown inputs, like none of the sets tested, for detectors that learn from some; copies of them
+            are left out of the sets. Rows that saw them say so.
         detectors: registered names or expressions; by default all that need nothing but features and a head. ``"all"``
             stands for these and for those that ask the network for more: inner layers, slopes.
         confidence: of the intervals.
@@ -214,7 +217,8 @@ def bench(
             "a bench needs unknown inputs: give at least one near or far set as NAME=SOURCE; `audit` works with known "
             "inputs alone"
         )
-    given = {"known": known, **({} if known_test is None else {"known test": known_test}), **named}
+    beside = {"known test": known_test, "learnt unknown": learn_unknown}
+    given = {"known": known, **{of: source for of, source in beside.items() if source is not None}, **named}
     inputs, left_out = _without_copies({of: _inputs(source, limit, seed) for of, source in given.items()})
     made = _encoder(inputs["known"], encoder, device)
     encoded = {}
@@ -222,7 +226,7 @@ def bench(
     free = {request for request in at_fit | at_query if request.passes == (0, 0)}
     for of, one in inputs.items():
         # Of known inputs that are learnt from, what costs a pass of its own and only queries need is not asked for.
-        asked = free | (at_fit if of == "known" else at_query)
+        asked = free | (at_fit if of in ("known", "learnt unknown") else at_query)
         requests = [request for request in asked if made.refusal(request) is None]
         wanted: list[str | Request] | None = None if made.accepts == "arrays" else ["features", *requests]
         encoded[of] = encoders.encode(
@@ -250,6 +254,7 @@ def fit(
     alpha: float = 0.05,
     calibration: float = 0.2,
     by_class: bool = False,
+    learn_unknown: Any = None,
     cache: Cache = None,
     limit: int | None = None,
     seed: int = 0,
@@ -268,6 +273,7 @@ def fit(
         calibration: share of the inputs set aside for p-values; the audit does not see them either.
         by_class: keep ``alpha`` among the inputs that are taken for any one class, not only over all; see
             `OpenSetClassifier`.
+        learn_unknown: unknown inputs, as for `encode`, for a detector that learns from some, such as ``opengan``.
         cache: as for `encode`.
         limit: as for `encode`.
         seed: of every draw.
@@ -300,7 +306,11 @@ def fit(
     if automatic:
         expression, found, reason = _choose(support, guard, progress)
         guard.detector = registry.create(expression)
-    guard.fit(support)
+    beside = None
+    if learn_unknown is not None:
+        extra = learnt.Listed.of(_inputs(learn_unknown, limit, seed), workers)
+        beside = _encoded(extra, guard.encoder, wanted, cache, progress, "encoding unknown", workers)
+    guard.fit(support, unknown=beside)
     guard.about |= {
         "source": inputs.source,
         "chosen": reason,
@@ -615,7 +625,7 @@ def _features(
 
 
 def _without_copies(inputs: dict[str, Inputs]) -> tuple[dict[str, Inputs], dict[str, int]]:
-    """Every source less its exact copies of known inputs, and how many these were.
+    """Every source less its exact copies of known inputs and of unknown ones that are learnt from, and how many.
 
     Copies of the known test in an unknown set would be known and unknown at once; copies of the known in the known test
     would be learnt and tested.
@@ -626,7 +636,7 @@ def _without_copies(inputs: dict[str, Inputs]) -> tuple[dict[str, Inputs], dict[
     for of, one in inputs.items():
         digests = one.digests()
         apart = np.array([digest not in met for digest in digests], dtype=bool)
-        if of in ("known", "known test"):
+        if of in ("known", "known test", "learnt unknown"):
             met.update(digests)
         copies = int((~apart).sum())
         if copies and copies == len(one):
@@ -645,6 +655,7 @@ def _sources(
         near={name: encoded[f"near {name}"] for name in near or ()},
         far={name: encoded[f"far {name}"] for name in far or ()},
         known_test=encoded.get("known test"),
+        learnt_unknown=encoded.get("learnt unknown"),
     )
 
 

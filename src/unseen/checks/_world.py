@@ -66,6 +66,11 @@ class World:
         weight[:, USED:] = 0.02 * rng.normal(size=(C, D - USED))
         self._weight, self._bias = weight, 0.05 * rng.normal(size=C)
         self._rng = rng.integers(1 << 31)
+        other = (
+            np.abs(rng.normal(size=(N, D - USED))) + 0.1
+        )  # unknown inputs to learn from: like the far ones, not them
+        self._features["unknown"] = np.zeros((N, D))
+        self._features["unknown"][:, USED:] = other * (lengths / np.linalg.norm(other, axis=1))[:, None]
 
     def head(self, dtype: str = "float64") -> LinearHead:
         """The linear layer behind the logits."""
@@ -75,10 +80,10 @@ class World:
         )
 
     def columns(self, which: str, wanted: Iterable[str | Request], dtype: str = "float32") -> dict[str, np.ndarray]:
-        """Arrays by signal for ``"known"``, ``"new"`` or ``"far"`` inputs.
+        """Arrays by signal for ``"known"``, ``"new"`` or ``"far"`` inputs, or ``"unknown"`` ones to learn from.
 
         Args:
-            which: of the three sets.
+            which: of the sets.
             wanted: names and requests; anything that is not known here looks like features.
             dtype: of the arrays.
         """
@@ -159,9 +164,12 @@ class World:
         """The known inputs with their labels, as detectors learn from them."""
         # A fit that reads nothing has known inputs all the same.
         columns = {key: column[rows] for key, column in self.columns(which, [*wanted] or ["features"], dtype).items()}
-        classes = tuple(self.names) if names else tuple(str(code) for code in range(C))
         return Support(
-            Signals(columns), labels=self.labels[rows], classes=classes, head=self.head(dtype) if head else None
+            Signals(columns),
+            labels=self.labels[rows],
+            classes=tuple(self.names) if names else tuple(str(code) for code in range(C)),
+            head=self.head(dtype) if head else None,
+            unknown=Signals(self.columns("unknown", wanted, dtype)) if wanted else None,
         )
 
 

@@ -51,6 +51,12 @@ class Subject:
         made = self.make()
         return made.fit(world.support(made.at_fit(), dtype, **options))
 
+    def teach(self, known: Any, labels: Any = None, dtype: str = "float32") -> Detector:
+        """A copy that has learnt these inputs, and the world's unknown ones where it learns from some."""
+        made = self.make()
+        unknown = self.columns(World(), "unknown", dtype) if "uses_unknown" in made.traits else None
+        return made.fit(known, labels, unknown=unknown)
+
     def score(self, detector: Detector, world: World, which: str = "new", dtype: str = "float32") -> np.ndarray:
         """The scores of one of the world's sets."""
         scores: np.ndarray = detector.score(world.columns(which, detector.needs, dtype))
@@ -196,7 +202,7 @@ def not_a_number_is_named(part: Part) -> None:
                 spoilt = Support(
                     Signals(known), labels=world.labels, classes=tuple(world.names), head=world.head("float32")
                 )
-                raises(BadInput, partial(subject.make().fit, spoilt), f"{signal} row 17")
+                raises(BadInput, partial(subject.teach, spoilt), f"{signal} row 17")
 
 
 @CHECKS.demand()
@@ -207,7 +213,7 @@ def no_rows(part: Part) -> None:
     none = {name: column[:0] for name, column in world.columns("new", detector.needs).items()}
     assert detector.score(none).shape == (0,), "no inputs should give an empty array of scores"
     empty = {name: column[:0] for name, column in subject.columns(world, "known").items()}
-    raises(NotEnoughKnown, lambda: subject.make().fit(empty, world.labels[:0]))
+    raises(NotEnoughKnown, lambda: subject.teach(empty, world.labels[:0]))
 
 
 # --- inputs -----------------------------------------------------------------------------------------------------------
@@ -225,8 +231,8 @@ def nothing_is_written_to(part: Part) -> None:
                 if isinstance(x, np.ndarray):
                     x.setflags(write=False)
         labels = world.labels.copy()
-        detector = subject.make()
-        detector.fit(Support(Signals(known), labels=labels, classes=tuple(world.names), head=world.head("float32")))
+        support = Support(Signals(known), labels=labels, classes=tuple(world.names), head=world.head("float32"))
+        detector = subject.teach(support)
         state = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
         detector.score(asked_by(detector, asked))
         for columns, old in zip((known, asked), before, strict=True):
@@ -241,7 +247,6 @@ def nothing_is_written_to(part: Part) -> None:
 def a_read_only_memory_map_serves(part: Part) -> None:
     """Arrays that stay on disk give the same bits as arrays in memory."""
     world, subject = World(), Subject(part)
-    made = subject.make()
     columns = subject.columns(world, "known")
     with tempfile.TemporaryDirectory() as folder:
         maps = {}
@@ -249,7 +254,7 @@ def a_read_only_memory_map_serves(part: Part) -> None:
             np.save(Path(folder) / f"{i}.npy", column)
             maps[name] = np.load(Path(folder) / f"{i}.npy", mmap_mode="r")
         support = Support(Signals(maps), labels=world.labels, classes=tuple(world.names), head=world.head("float32"))
-        made.fit(support)
+        made = subject.teach(support)
         mapped = made.score(asked_by(made, maps))
         del maps, support
     same(mapped, made.score(asked_by(made, columns)), "from a memory map")
@@ -281,13 +286,13 @@ def precisions_agree(part: Part) -> None:
     world, subject = World(), Subject(part)
 
     def ask(dtype: str, kept: torch.dtype) -> tuple[np.ndarray, ...]:
-        detector = subject.make()
         known, new, far = (
             {k: torch.tensor(v).to(kept) for k, v in subject.columns(world, which, dtype).items()}
             for which in ("known", "new", "far")
         )
         head = world.head("float64" if kept == torch.float64 else "float32")
-        detector.fit(Support(Signals(known), labels=world.labels, classes=tuple(world.names), head=head))
+        support = Support(Signals(known), labels=world.labels, classes=tuple(world.names), head=head)
+        detector = subject.teach(support, dtype=dtype)
         found = tuple(detector.score(asked_by(detector, asked)) for asked in (new, far))
         wanted = torch.float64 if kept == torch.float64 else torch.float32
         assert found[0].dtype == wanted, f"{kept} went in, {found[0].dtype} came out"
@@ -465,7 +470,7 @@ def little_data_is_learnt_or_refused(part: Part) -> None:
     }
     for what, (few, labels, queries) in cases.items():
         try:
-            detector = subject.make().fit(few, labels)
+            detector = subject.teach(few, labels)
             scores = detector.score(asked_by(detector, queries))
         except UnseenError as error:
             assert "\n" not in str(error), f"{what}: the error should be one line"
@@ -563,7 +568,7 @@ def labels_matter_as_declared(part: Part) -> None:
 
     def fitted(labels: Any) -> np.ndarray:
         # Without the model's head: some methods read labels only to make one.
-        detector = subject.make().fit(columns, labels)
+        detector = subject.teach(columns, labels, "float64")
         scores: np.ndarray = detector.score(asked_by(detector, asked))
         return scores
 
@@ -585,13 +590,34 @@ def labels_matter_as_declared(part: Part) -> None:
 
 
 @CHECKS.demand()
+def unknown_inputs_matter_as_declared(part: Part) -> None:
+    """A method that learns from unknown inputs asks for them and learns from them; others pass over them."""
+    world, subject = World(), Subject(part)
+    made = subject.make()
+    known, asked = (subject.columns(world, which) for which in ("known", "new"))
+
+    def fitted(unknown: Any) -> Any:
+        support = Support(Signals(known), world.labels, tuple(world.names), head=world.head("float32"))
+        detector = subject.make().fit(support, unknown=unknown)
+        return detector.score(asked_by(detector, asked))
+
+    given = fitted(subject.columns(world, "unknown"))
+    if "uses_unknown" not in made.traits:
+        same(fitted(None), given, "without unknown inputs, which it does not read")
+        return
+    raises(WrongUse, lambda: fitted(None), made.name, "unknown")
+    others = fitted(subject.columns(World(seed=1), "unknown"))
+    assert not np.allclose(others, given, rtol=1e-6), "other unknown inputs change no score"
+
+
+@CHECKS.demand()
 def labels_of_every_kind(part: Part) -> None:
     """Names and integers teach the same; negative, missing, fractional or too few labels are named errors."""
     world, subject = World(), Subject(part)
     columns, asked = (subject.columns(world, which) for which in ("known", "new"))
 
     def fitted(labels: Any) -> Any:
-        detector = subject.make().fit(columns, labels)
+        detector = subject.teach(columns, labels)
         return detector.score(asked_by(detector, asked))
 
     numbers = fitted(world.labels)
@@ -602,11 +628,11 @@ def labels_of_every_kind(part: Part) -> None:
         ("codes with gaps", 10 * world.labels + 3),
     ):
         same(fitted(labels), numbers, what)
-    raises(BadInput, lambda: subject.make().fit(columns, world.labels - 1), "row 0", "from 0")
+    raises(BadInput, lambda: subject.teach(columns, world.labels - 1), "row 0", "from 0")
     absent = [None if row == 5 else f"class {code}" for row, code in enumerate(world.labels)]
-    raises(BadInput, lambda: subject.make().fit(columns, absent), "row 5")
-    raises(BadInput, lambda: subject.make().fit(columns, world.labels + 0.5), "row 0")
-    raises(BadInput, lambda: subject.make().fit(columns, world.labels[:-1]), f"{N}", f"{N - 1}")
+    raises(BadInput, lambda: subject.teach(columns, absent), "row 5")
+    raises(BadInput, lambda: subject.teach(columns, world.labels + 0.5), "row 0")
+    raises(BadInput, lambda: subject.teach(columns, world.labels[:-1]), f"{N}", f"{N - 1}")
 
 
 @CHECKS.demand()
@@ -617,7 +643,7 @@ def one_class_is_learnt_or_refused(part: Part) -> None:
     gap = Support(Signals(columns), labels=np.where(world.labels == 2, 3, world.labels), classes=tuple(world.names))
     for what, known in (("one class", Support.of(columns, ["only"] * N)), ("a class without inputs", gap)):
         try:
-            detector = subject.make().fit(known)
+            detector = subject.teach(known)
             scores = detector.score(asked_by(detector, asked))
         except UnseenError as error:
             assert "\n" not in str(error), f"{what}: the error should be one line"

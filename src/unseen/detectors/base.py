@@ -16,6 +16,7 @@ from unseen.parts import Part, Step, Steps
 from unseen.signals import BATCH, Climbed, Request, Support, as_signals, key_of
 
 QUERY_NUMBERS = 1 << 26  # numbers that one batch of queries may need: 256 MB of float32
+LOGITS = 1 << 18  # numbers in a batch of logits alone: what is made of them on the way stays in the cache
 
 
 class Detector(Part):
@@ -52,6 +53,8 @@ class Detector(Part):
             queries = queries.asked(self.needs)
         self.check_ready(queries)
         size = max(1, min(BATCH, QUERY_NUMBERS // max(1, self.numbers_per_query())))
+        if needs == ["logits"]:
+            size = min(size, max(256, LOGITS // max(1, queries.width("logits"))))
         like = self.like()
         with torch.inference_mode():
             parts = [

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -24,6 +24,14 @@ RECALL = 0.95  # share of the true neighbours that lists must find
 WORTH = 8  # rows of lists are compared one by one, so that "auto" looks into at most an eighth of the lists
 SAMPLE = 256  # rows of the bank on which recall is measured
 STEPS, PER_LIST = 10, 64  # of k-means, and how many rows a list it learns from
+# M, efConstruction and the least efSearch of a graph; the numbers are those of benchmarks/knn. The paper (section 4.1)
+# finds 5 to 48 links reasonable. FAISS builds with 32 and 40, and then more walks end in a wrong cluster: 15 of 2,000,
+# and none with 80, in 30,000 rows of 512 in 100 clusters, k = 50. 200 builds twice as long.
+LINKS, BUILD, EFFORT = 16, 80, 16
+SEEDS = 1 << 31  # that FAISS takes
+
+
+Index = Literal["auto", "exact", "flat", "ivf", "hnsw"]
 
 
 class KNN(Detector):
@@ -32,29 +40,46 @@ class KNN(Detector):
     ``score(x) = -||z - z_(k)||``, ``z = f / ||f||``, where ``f`` are the features of ``x`` and ``z_(k)`` is
     the ``k``-th nearest row of the support set.
 
-    A large bank can be searched in part: k-means splits it into ``2 sqrt(N)`` lists (FAISS, ``IndexIVFFlat``), and a
-    query looks into the ``probes`` nearest of them. A neighbour that is missed makes the ``k``-th distance too large,
-    never too small. How many are found is measured at the fit, on rows of the bank without themselves, and ``probes``
-    is doubled until 95 % of the true neighbours are; the buffer ``recall`` holds the measured share. A query that finds
-    fewer than ``k`` rows is compared with the whole bank. Scores stay on one scale, and a guard's threshold comes of
-    the same search as the scores that are held against it.
+    A large bank can be searched in part. Lists: k-means splits it into ``2 sqrt(N)`` of them (FAISS, ``IndexIVFFlat``),
+    and a query looks into the ``probes`` nearest. A graph: each row is linked to near ones (FAISS, ``IndexHNSWFlat``),
+    and a query walks along the links and keeps the best ``effort`` rows that it meets. A neighbour that is missed makes
+    the ``k``-th distance too large, never too small. How many are found is measured at the fit, on rows of the bank
+    without themselves, and ``probes`` or ``effort`` is doubled until 95 % of the true neighbours are; the buffer
+    ``recall`` holds the measured share. A query that finds fewer than ``k`` rows is compared with the whole bank.
+    Scores stay on one scale, and a guard's threshold comes of the same search as the scores that are held against it.
 
     Args:
         k: rank of the neighbour, from 1. The paper takes 50 for CIFAR-10, 1000 for ImageNet-1k.
-        index: ``"exact"`` compares with the whole bank, ``"ivf"`` looks into lists and needs ``unseen[faiss]``.
-            ``"auto"`` is exact below 100,000 rows and without FAISS; from there on it takes lists where an eighth of
-            them is enough for 95 %, as it is for features that form clusters.
+        index: how the bank is searched. All but ``"exact"`` and ``"auto"`` need ``unseen[faiss]``.
+
+            - ``"exact"`` compares with the whole bank.
+            - ``"flat"`` does so by FAISS, in float32: the same answers up to rounding. It changes the time alone, for
+              better with a thousand queries at once and for worse with a hundred.
+            - ``"ivf"`` looks into lists.
+            - ``"hnsw"`` walks along a graph. A walk may end in another cluster and miss all of a query's neighbours,
+              which then looks unknown: ``effort`` is also doubled until no row that recall is measured on is lost so,
+              but of many queries some still may be. All lists are the whole bank, but no effort promises every row of
+              a graph: where an eighth of the bank is not enough, it compares with the whole bank instead, and
+              ``effort`` is 0.
+            - ``"auto"`` is exact below 100,000 rows and without FAISS; from there on it takes lists where an eighth of
+              them is enough for 95 %, as it is for features that form clusters.
         share: of the known inputs, those that are drawn and kept; the paper also takes 0.01 of ImageNet-1k with k = 10.
-        seed: of that draw, of k-means, and of the rows on which recall is measured.
+        seed: of that draw, of k-means, of the graph's levels, and of the rows on which recall is measured.
 
     Reads: ``features (N, D)``, any scale; labels ignored.
     Returns: ``(N,)`` in ``[-2, 0]``, no unit.
     Raises: NotEnoughKnown, when the support has, or a draw keeps, fewer than ``k`` inputs; WrongUse, for arguments that
-    make no sense; MissingExtra, for lists without FAISS, at the fit or where a guard with lists is loaded.
+    make no sense; MissingExtra, for what needs FAISS without it, at the fit or where a guard is loaded.
     Cost: ``4 * N * D`` bytes of bank; a query compares with all of it. With lists, as much again in memory but not in a
-    file, and a query compares with ``probes / (2 sqrt(N))`` of it.
+    file, and a query compares with ``probes / (2 sqrt(N))`` of it. With a graph, ``(4 * D + 128) * N`` bytes more in
+    memory but not in a file, as FAISS's reader trusts what it reads: the graph is built again, and is the same, at the
+    first query after loading, and so where a guard is loaded, on one thread: time that grows faster than ``N``.
+    Traits: ``"not_exportable"`` with FAISS; ``"sampled"`` with a share, lists or a graph; ``"rebuilt_on_load"`` with a
+    graph.
     Source: Sun, Ming, Zhu, Li, "Out-of-Distribution Detection with Deep Nearest Neighbors", ICML 2022,
-    section 3. The authors' minus sign is kept; their code returns the squared distance, which ranks alike.
+    section 3. The authors' minus sign is kept; their code returns the squared distance, which ranks alike. The graph:
+    Malkov, Yashunin, "Efficient and Robust Approximate Nearest Neighbor Search Using Hierarchical Navigable Small World
+    Graphs", IEEE TPAMI 2020.
 
     >>> detector = KNN(k=2).fit([[1.0, 0.0], [0.0, 1.0]])
     >>> round(detector.score([[3.0, 0.0]]).item(), 3)
@@ -70,12 +95,11 @@ class KNN(Detector):
     bank: Tensor  # (N, D), unit rows
     centres: Tensor  # (L, D) of the lists, float32; none where the search is exact
     lists: Tensor  # (N,) the list in which each row of the bank is, int32
-    probes: Tensor  # () lists into which a query looks; 0 where the search is exact
+    probes: Tensor  # () lists into which a query looks; 0 where there are none
+    effort: Tensor  # () rows that a walk along the graph keeps at a time; 0 where there is none
     recall: Tensor  # () share of the k true neighbours that the search found at the fit, 1 where it is exact
 
-    def __init__(
-        self, k: int = 50, index: Literal["auto", "exact", "ivf"] = "auto", share: float = 1.0, seed: int = 0
-    ) -> None:
+    def __init__(self, k: int = 50, index: Index = "auto", share: float = 1.0, seed: int = 0) -> None:
         super().__init__()
         self.k = k
         self.index = index
@@ -93,14 +117,20 @@ class KNN(Detector):
             signals = signals.take(np.sort(np.random.default_rng(self.seed).permutation(len(support))[:kept]))
         self.bank = signals.gather("features", normalize)
         self._search_exactly()
-        if self.index == "ivf" or (self.index == "auto" and len(self.bank) >= LARGE and _faiss_is_there()):
+        if self.index == "flat":
+            _faiss()  # so that it is missed here and not at the first query
+        elif self.index == "hnsw":
+            self._make_graph()
+        elif self.index == "ivf" or (self.index == "auto" and len(self.bank) >= LARGE and _faiss_is_there()):
             self._make_lists()
 
     def _check(self, rows: int) -> None:
         if not isinstance(self.k, int) or self.k < 1:
             raise WrongUse(f"KNN(k={self.k!r}): k counts neighbours, a whole number from 1")
-        if self.index not in ("auto", "exact", "ivf"):
-            raise WrongUse(f"KNN(index={self.index!r}): give auto, exact or ivf")
+        if self.index not in get_args(Index):
+            raise WrongUse(
+                f"KNN(index={self.index!r}): give {', '.join(get_args(Index)[:-1])} or {get_args(Index)[-1]}"
+            )
         if not 0 < self.share <= 1:
             raise WrongUse(f"KNN(share={self.share!r}): give a share above 0, up to 1")
         if rows < self.k:
@@ -119,7 +149,7 @@ class KNN(Detector):
     def forward(self, signals: Mapping[str, Tensor]) -> Tensor:
         """Negative distances ``(B,)``."""
         z = normalize(signals["features"])
-        return -(kth_distance(z, self.bank, self.k) if not len(self.centres) else self._in_lists(z))
+        return -(self._through_faiss(z) if self._by_faiss else kth_distance(z, self.bank, self.k))
 
     def score_bank(self) -> np.ndarray:
         """The scores of the bank's own rows, none of which is its own neighbour, ``(N,)`` in the order of the bank.
@@ -147,27 +177,32 @@ class KNN(Detector):
 
     def _without_own(self, start: int, stop: int) -> Tensor:
         z, own = self.bank[start:stop], torch.arange(start, stop, device=self.bank.device)
-        return self._in_lists(z, own) if len(self.centres) else kth_distance(z, self.bank, self.k, own)
+        return self._through_faiss(z, own) if self._by_faiss else kth_distance(z, self.bank, self.k, own)
 
     def numbers_per_query(self) -> int:
         """One similarity for every row that is looked at together."""
         return min(len(self.bank), SPAN)
 
-    # --- lists --------------------------------------------------------------------------------------------------------
+    # --- by FAISS -----------------------------------------------------------------------------------------------------
 
     def _search_exactly(self) -> None:
-        """No lists; what is declared follows from the arguments."""
+        """No lists and no graph; what is declared follows from the arguments."""
         self.register_buffer("centres", torch.empty(0, 0))
         self.register_buffer("lists", torch.empty(0, dtype=torch.int32))
         self.register_buffer("probes", torch.tensor(0))
+        self.register_buffer("effort", torch.tensor(0))
         self.register_buffer("recall", torch.tensor(1.0, dtype=torch.float64))
         self._declare()
 
     def _declare(self) -> None:
         self._searched = None
+        # Plain, as an export follows no branch on a tensor's value.
+        self._by_faiss = self.index == "flat" or len(self.centres) > 0 or bool(self.effort)
         drawn = {"sampled"} if self.share != 1 else set()
-        listed = {"sampled", "not_exportable"} if self.index == "ivf" or len(self.centres) else set()
-        self.traits = frozenset(drawn | listed)
+        outside = {"not_exportable"} if self._by_faiss or self.index in ("ivf", "hnsw") else set()
+        parted = {"sampled"} if outside and self.index != "flat" else set()
+        again = {"rebuilt_on_load"} if self.index == "hnsw" else set()
+        self.traits = frozenset(drawn | outside | parted | again)
 
     def _make_lists(self) -> None:
         """Split the bank, then look into twice as many lists until enough of the true neighbours are found."""
@@ -178,7 +213,7 @@ class KNN(Detector):
         with _one_thread(faiss):
             nearest = faiss.IndexFlatIP(width)
             trained = faiss.IndexIVFFlat(nearest, width, lists, faiss.METRIC_INNER_PRODUCT)
-            trained.cp.niter, trained.cp.seed = STEPS, self.seed
+            trained.cp.niter, trained.cp.seed = STEPS, self.seed % SEEDS
             trained.cp.min_points_per_centroid, trained.cp.max_points_per_centroid = 1, PER_LIST
             trained.train(rows)
             codes = nearest.search(rows, 1)[1][:, 0]
@@ -193,6 +228,34 @@ class KNN(Detector):
             self._measure()
         if self.recall < RECALL and self.index == "auto":
             self._search_exactly()
+
+    def _make_graph(self) -> None:
+        """Link the rows, then keep twice as many on the way until enough of the true neighbours are found.
+
+        Those on which this is measured are linked last: rows of a graph are led to their neighbours by their own links.
+        """
+        n = len(self.bank)
+        first, last = self._in_order()
+        graph = _linked(self.bank, first, self.seed)
+        effort, recall = min(n, max(EFFORT, self.k)), 1.0  # FAISS keeps as many as are asked for anyway
+        if len(last):
+            z, k, most = self.bank[last], min(self.k, len(first)), max(effort, n // WORTH)
+            least = nearest_rows(z, self.bank[first], k)[0][:, -1:].cpu()
+            while not (enough := _enough(near := _near(graph, z, k, effort, least))) and effort < most:
+                effort = min(most, 2 * effort)
+            if not enough:
+                return
+            recall = float(near.mean())
+        self.effort, self.recall = torch.tensor(effort), torch.tensor(recall, dtype=torch.float64)
+        self._declare()
+        self._searched = _linked(self.bank, last, self.seed, graph)
+
+    def _in_order(self) -> tuple[Tensor, Tensor]:
+        """Rows of the bank that a graph links first, and those drawn, on which it is measured before it links them."""
+        drawn = np.random.default_rng(self.seed).permutation(len(self.bank))
+        held = min(SAMPLE, len(self.bank) // 10)
+        first, last = (torch.from_numpy(np.sort(rows)).to(self.bank.device) for rows in (drawn[held:], drawn[:held]))
+        return first, last
 
     def _measure(self) -> None:
         """Set `recall`: of rows of the bank, how many of the neighbours found are as near as the k-th that there is."""
@@ -209,10 +272,10 @@ class KNN(Detector):
         near = (others & (similar >= least - 1e-6)).sum(dim=1).clamp_max(k)
         self.recall = near.double().mean().cpu() / k
 
-    def _in_lists(self, z: Tensor, own: Tensor | None = None) -> Tensor:
-        """Distances ``(B,)`` to the ``k``-th row that lists give, by difference; exact where they give fewer."""
+    def _through_faiss(self, z: Tensor, own: Tensor | None = None) -> Tensor:
+        """Distances ``(B,)`` to the ``k``-th row that FAISS finds, by difference; exact where it finds fewer."""
         if torch.compiler.is_exporting():
-            raise WrongUse("knn looks into lists here, which cannot be written as a graph: fit with index='exact'")
+            raise WrongUse("knn searches by FAISS here, which cannot be written as a graph: fit with index='exact'")
         if own is None:
             found = self._look(z, self.k)[1][:, -1]
         else:
@@ -228,12 +291,29 @@ class KNN(Detector):
         return distance
 
     def _look(self, z: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Similarities, falling, and the rows in the lists looked into, each ``(B, k)``; rows are -1 where fewer."""
+        """Similarities, falling, and the rows that FAISS finds, each ``(B, k)``; rows are -1 where it finds fewer."""
         if self._searched is None:
-            self._searched = _filled(self.bank, self.centres, self.lists)
-        self._searched.nprobe = int(self.probes)
-        similar, rows = self._searched.search(z.detach().float().cpu().numpy(), k)
+            self._searched = self._made()
+        if self.index == "flat":
+            faiss = _faiss()
+            similar, rows = faiss.knn(_array(z), self._searched, k, metric=faiss.METRIC_INNER_PRODUCT)
+        elif len(self.centres):
+            self._searched.nprobe = int(self.probes)
+            similar, rows = self._searched.search(_array(z), k)
+        else:
+            similar, rows = _walk(self._searched, z, k, int(self.effort))
         return torch.from_numpy(similar).to(z.device), torch.from_numpy(rows).to(z.device)
+
+    def _made(self) -> Any:
+        """What FAISS looks into: its index, or for ``"flat"`` the rows themselves, of which it needs no copy."""
+        if self.index == "flat":
+            return _array(self.bank)
+        if len(self.centres):
+            return _filled(self.bank, self.centres, self.lists)
+        if not 0 < int(self.effort) <= len(self.bank):  # of a file, say
+            raise ValueError(f"a graph of {len(self.bank)} rows is not walked with an effort of {int(self.effort)}")
+        first, last = self._in_order()
+        return _linked(self.bank, last, self.seed, _linked(self.bank, first, self.seed))
 
     # --- to a file and back -------------------------------------------------------------------------------------------
 
@@ -243,7 +323,9 @@ class KNN(Detector):
     def _load_from_state_dict(self, state: Any, prefix: str, *rest: Any) -> None:
         if prefix + "lists" not in state and prefix + "bank" in state:  # of a version that had none
             self._search_exactly()
-            state.update({prefix + name: getattr(self, name) for name in ("centres", "lists", "probes", "recall")})
+            state.update(
+                {prefix + name: getattr(self, name) for name in ("centres", "lists", "probes", "effort", "recall")}
+            )
         super()._load_from_state_dict(state, prefix, *rest)
         self._declare()
 
@@ -270,6 +352,49 @@ def _filled(bank: Tensor, centres: Tensor, lists: Tensor) -> Any:
     with _one_thread(faiss):
         whole.add_core(len(rows), faiss.swig_ptr(rows), None, faiss.swig_ptr(codes))
     return whole
+
+
+def _linked(bank: Tensor, rows: Tensor, seed: int, graph: Any = None) -> Any:
+    """FAISS's graph with these rows of the bank added in their order, always alike; a new one where none is given.
+
+    Raises:
+        MissingExtra: without FAISS.
+    """
+    faiss = _faiss()
+    if graph is None:
+        links = faiss.IndexHNSWFlat(bank.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
+        links.hnsw.efConstruction = BUILD
+        links.hnsw.rng = faiss.RandomGenerator(seed % SEEDS)
+        graph = faiss.IndexIDMap(links)
+    with _one_thread(faiss):
+        graph.add_with_ids(_array(bank[rows]), rows.cpu().numpy())
+    return graph
+
+
+def _walk(graph: Any, z: Tensor, k: int, effort: int) -> tuple[np.ndarray, np.ndarray]:
+    """Similarities and rows of the bank that a walk finds, each ``(B, k)``; -1 and far below where it finds fewer."""
+    similar, rows = graph.search(_array(z), k, params=_faiss().SearchParametersHNSW(efSearch=effort))
+    return similar, rows
+
+
+def _near(graph: Any, z: Tensor, k: int, effort: int, least: Tensor) -> np.ndarray:
+    """Which of those found are as near as the k-th neighbour that there is, of similarity ``least (B, 1)``, ``(B, k)``.
+
+    By similarity, as copies take each other's places.
+    """
+    near: np.ndarray = _walk(graph, z, k, effort)[0] >= least.numpy() - 1e-6
+    return near
+
+
+def _enough(near: np.ndarray) -> bool:
+    """Enough on the whole, and some of every row's, as a walk that is lost makes a known input unknown."""
+    return bool(near.mean() >= RECALL and near.any(axis=1).all())
+
+
+def _array(rows: Tensor) -> np.ndarray:
+    """As FAISS takes them; of float32 rows on the processor no copy."""
+    array: np.ndarray = np.ascontiguousarray(rows.detach().float().cpu().numpy())
+    return array
 
 
 def _faiss() -> ModuleType:

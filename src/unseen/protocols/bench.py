@@ -44,12 +44,14 @@ class Sources:
         near: name -> unknown inputs like the known ones.
         far: name -> unknown inputs unlike them.
         known_test: known inputs to test on; then all of ``known`` is learnt from.
+        learnt_unknown: unknown inputs for the detectors that learn from some, none of which is tested.
     """
 
     known: Support
     near: Mapping[str, Support] = field(default_factory=dict)
     far: Mapping[str, Support] = field(default_factory=dict)
     known_test: Support | None = None
+    learnt_unknown: Support | None = None
 
     def unknown(self) -> Iterator[tuple[str, str, Support]]:
         """``(kind, name, inputs)`` of each unknown set, the near ones first."""
@@ -62,6 +64,8 @@ class Sources:
         yield "known", self.known
         if self.known_test is not None:
             yield "known test", self.known_test
+        if self.learnt_unknown is not None:
+            yield "learnt unknown", self.learnt_unknown
         for kind, name, support in self.unknown():
             yield f"{kind} {name}", support
 
@@ -81,6 +85,7 @@ class BenchRow:
             and ``rank``, and ``auroc_interval``, for new inputs of these very sets.
         accuracy: closed-set accuracy of its head on the known test inputs; None where it has no head, or there are no
             labels.
+        uses_unknown: whether it learnt from unknown inputs, so that it knew more than the others.
         passes: forward and backward passes through the network that a query costs beside the one for features.
         fit_seconds: of the one fit, moments of the features apart, which all detectors share.
         score_seconds: for 1,000 inputs, the mean over all sets; passes through the network are not in it.
@@ -93,6 +98,7 @@ class BenchRow:
     sets: dict[str, dict[str, Any]] = field(default_factory=dict)
     means: dict[str, dict[str, Any]] = field(default_factory=dict)
     accuracy: float | None = None
+    uses_unknown: bool = False
     passes: tuple[int, int] = (0, 0)
     fit_seconds: float = 0.0
     score_seconds: float = 0.0
@@ -379,6 +385,8 @@ def _divided(sources: Sources, seed: int) -> tuple[_Parts, list[str]]:
             test = test if test.labels is None else test.without(name)
     if not len(test):
         raise NotEnoughKnown("no known test input is of a class that was learnt: add known inputs or a known test")
+    if sources.learnt_unknown is not None:
+        known = replace(known, unknown=sources.learnt_unknown.signals)
     return _Parts(known, test, unknown), warnings
 
 
@@ -417,6 +425,7 @@ def _scored(parts: _Parts, candidate: Candidate, row: BenchRow, confidence: floa
     row.score_seconds = spent * 1000 / (len(known) + sum(map(len, unknown.values())))
     row.size = detector.size()
     row.passes = passes_of(detector)
+    row.uses_unknown = "uses_unknown" in detector.traits
     scores = _Scores(known, unknown, _correct(detector, parts))
     for name, support in parts.unknown.items():
         result = scores.result(name)
@@ -458,8 +467,11 @@ def _asked(parts: _Parts, detectors: Sequence[Detector], progress: Progress | No
         frozenset(need for needs in some for need in needs if not isinstance(need, Climbed))
         for some in ([d.at_fit() for d in detectors], [d.needs for d in detectors])
     )
+    known = parts.fit.asked(fit, progress)
+    if known.unknown is not None:
+        known = replace(known, unknown=known.unknown.asked(fit, progress))
     return _Parts(
-        parts.fit.asked(fit, progress),
+        known,
         parts.test.asked(query, progress),
         {name: support.asked(query, progress) for name, support in parts.unknown.items()},
     )

@@ -151,6 +151,10 @@ def candidates(
         if refused:
             not_tried[text] = refused[0]
             continue
+        if "uses_unknown" in part.traits and (refit or support.unknown is None):
+            lacking = "an audit has none" if refit else "none were given to learn from"
+            not_tried[text] = f"learns from unknown inputs too, and {lacking}"
+            continue
         brings_head = isinstance(part, Pipeline) and any(isinstance(step, Head) for step in part.given[0])
         needs_head = not brings_head and ("logits" in reads or "linear_head" in part.traits)
         if "logits" in reads and "features" not in there and not given:

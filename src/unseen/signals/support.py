@@ -64,6 +64,7 @@ class Support:
         encoder: id of the encoder that made the signals.
         skipped: ``(key, reason)`` of inputs that could not be read and are not among the rows.
         notes: what was noticed about the inputs, a sentence each.
+        unknown: signals of unknown inputs, for the few methods that learn from some.
     """
 
     signals: Signals
@@ -75,6 +76,7 @@ class Support:
     encoder: str = ""
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    unknown: Signals | None = None
     _moments: dict[str, Moments | Callable[[], Moments]] = field(default_factory=dict, repr=False, compare=False)
     _kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
@@ -192,7 +194,8 @@ class Support:
     def through(self, step: Transform) -> Support:
         """The support after a fitted step; moments of untouched signals are kept."""
         kept = {name: held for name, held in self._moments.items() if name not in step.writes}
-        return replace(self, signals=self.signals.through(step), _moments=kept)
+        unknown = None if self.unknown is None else self.unknown.through(step)
+        return replace(self, signals=self.signals.through(step), unknown=unknown, _moments=kept)
 
     def once(self, what: str, make: Callable[[], Any]) -> Any:
         """What ``make`` gives, made once for this support: several parts behind one head solve it only once.
