@@ -40,10 +40,12 @@ OTHERWISE = [
     "dropout(reduce='variance')",
     "dropout(reduce='probabilities')",
     "grood(prototype='noise')",
+    "grood(prototype='unknown')",
     "patchcore(neighbours=1, share=0.4, projection=16)",
     "gaussian_mixture(clusters=1, components=None, floor=0.001)",
     "adascale(variant='L')",
     "mds_ensemble(epsilon=0.0)",
+    "mds_ensemble(combine='logistic')",
     "godin(readout='probability')",
 ]
 # With a head that is fitted in between. Such heads were never promised to answer flatly on far features, so that check

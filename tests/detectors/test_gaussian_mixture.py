@@ -26,14 +26,14 @@ def test_by_hand():
     assert score == pytest.approx([top, top - 1])
 
 
-@pytest.mark.parametrize(("clusters", "tolerance"), [(1, 1e-9), (4, 1e-3), (9, 1e-2)])
+@pytest.mark.parametrize(("clusters", "tolerance"), [(1, 1e-9), (4, 1e-6), (9, 1e-6)])
 def test_agrees_with_scikit_learn(clusters, tolerance):
-    """From the same clusters of k-means on, run until nothing moves; the more clusters, the slower the last rounds."""
+    """From the same clusters of k-means on, by the same rule of when to stop."""
     codes = KMeans(clusters, n_init=10, random_state=0).fit_predict(KNOWN)
     means = np.stack([KNOWN[codes == k].mean(axis=0) for k in range(clusters)])
     within = (KNOWN - means[codes]).T @ (KNOWN - means[codes]) / len(KNOWN)
     start = {"weights_init": np.bincount(codes) / 200, "means_init": means, "precisions_init": np.linalg.inv(within)}
-    fitted = Reference(clusters, covariance_type="tied", reg_covar=0, tol=1e-9, max_iter=3000, **start).fit(KNOWN)
+    fitted = Reference(clusters, covariance_type="tied", reg_covar=0, **start).fit(KNOWN)
     found = GaussianMixture(clusters, components=None, floor=0.0).fit(KNOWN).score(ASKED)
     np.testing.assert_allclose(found, fitted.score_samples(ASKED), rtol=tolerance)
 

@@ -3,7 +3,7 @@ from sklearn.cluster import KMeans
 
 
 def oracle(known, labels, asked, head, clusters, components, seed, floor):
-    """The rounds of expectation and maximisation written out, until nothing is gained."""
+    """The rounds of expectation and maximisation written out, until little is gained."""
     x, n = known["features"], len(known["features"])
     _, _, across = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
     basis = across[:components].T
@@ -20,13 +20,14 @@ def oracle(known, labels, asked, head, clusters, components, seed, floor):
             [c - (g @ np.linalg.inv(s) * g).sum(axis=1) / 2 for c, g in zip(log, gaps, strict=True)], axis=1
         )
 
-    reached = -np.inf
+    reached, gain = -np.inf, np.inf
     while True:
         weights = shares.mean(axis=0)
         means = [(shares[:, [k]] * z).sum(axis=0) / shares[:, k].sum() for k in range(clusters)]
         s = sum((shares[:, [k]] * (z - m)).T @ (z - m) for k, m in enumerate(means)) / n + ridge
+        if gain < 1e-3:
+            return np.logaddexp.reduce(densities(q), axis=1)
         log = densities(z)
         level = np.logaddexp.reduce(log, axis=1)
-        if level.mean() - reached < 1e-7:
-            return np.logaddexp.reduce(densities(q), axis=1)
-        reached, shares = level.mean(), np.exp(log - level[:, None])
+        shares = np.exp(log - level[:, None])
+        reached, gain = level.mean(), level.mean() - reached

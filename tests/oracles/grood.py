@@ -1,7 +1,7 @@
 import numpy as np
 
 
-def oracle(known, labels, asked, head, prototype, samples, seed):
+def oracle(known, labels, asked, head, prototype, samples, seed, unknown=None):
     x, rng = known["features"], np.random.default_rng(seed)
     means = np.stack([x[labels == c].mean(axis=0) for c in np.unique(labels)])
 
@@ -11,6 +11,8 @@ def oracle(known, labels, asked, head, prototype, samples, seed):
     if prototype == "mixup":
         drawn = x[rng.permutation(len(x))[:samples]]
         other = np.mean([(row + means[np.argsort(distances(row))[1]]) / 2 for row in drawn], axis=0)
+    elif prototype == "unknown":
+        other = unknown["features"].mean(axis=0)
     else:
         other = rng.uniform(x.min(axis=0), x.max(axis=0), size=(samples, x.shape[1])).mean(axis=0)
 

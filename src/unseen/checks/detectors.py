@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import inspect
 import io
@@ -492,39 +491,55 @@ def every_argument_has_an_effect(part: Part) -> None:
     """Each constructor argument has a value that changes scores."""
     if isinstance(part, Pipeline):
         return  # its parts answer for theirs
-    world, subject = World(), Subject(part)
-    base = subject.make()
-    base.fit(world.support(base.at_fit()))
-    expected = [subject.score(base, world, which) for which in ("new", "far")]
-    for name in inspect.signature(type(part)).parameters:
+    world = World()
+
+    def scores(made: Any) -> list[np.ndarray]:
+        detector = Subject(made).fit(world)
+        return [Subject(made).score(detector, world, which) for which in ("new", "far")]
+
+    each_argument_counts(part, scores)
+
+
+def each_argument_counts(part: Part, answers: Callable[[Any], list[np.ndarray]]) -> None:
+    """Raise unless each argument of the part has a value that changes its answers while the others stay.
+
+    The others are as given, then at their defaults, as some values exclude others, then with one of them changed, as
+    some arguments count only beside others: a seed where something is drawn.
+    """
+    for name, value in part.arguments().items():
         tried: list[str] = []
-        for said, other in variants(part, name):
+        changed = [{n: v} for n in part.arguments() if n != name for v in other_values(part, n)]
+        for others in (part.arguments(), {}, *({**part.arguments(), **one} for one in changed)):
             try:
-                detector = Subject(other).make()
-                detector.fit(world.support(detector.at_fit()))
-                found = [subject.score(detector, world, which) for which in ("new", "far")]
+                expected = answers(type(part)(**{**others, name: value}))
             except UnseenError as error:
-                tried.append(f"{said} ({error})")
+                tried.append(f"{value!r} ({error})")
                 continue
-            # Each set by its own scale: far scores may be a million times as large.
             if any(
-                not np.allclose(x, y, rtol=0, atol=1e-6 * np.abs(y).max()) for x, y in zip(found, expected, strict=True)
+                _changes(answers, type(part), {**others, name: other}, expected, tried)
+                for other in other_values(part, name)
             ):
                 break
-            tried.append(said)
         else:
-            raise AssertionError(f"{name}: none of {', '.join(tried) or 'no values'} changes a score")
+            raise AssertionError(f"{name}: none of {', '.join(tried) or 'no values'} changes an answer")
 
 
-def variants(part: Part, name: str) -> Iterator[tuple[str, Part]]:
-    """The same part with other values of one argument, each with how it is said; the other arguments as given, then at
-    their defaults, as some values exclude others.
-    """
-    for value in other_values(part, name):
-        for said, others in ((repr(value), part.arguments()), (f"{value!r} alone", {})):
-            if others or len(part.arguments()) > 1:
-                with contextlib.suppress(UnseenError):  # of what a part refuses when it is made
-                    yield said, type(part)(**{**others, name: value})
+def _changes(
+    answers: Callable[[Any], list[np.ndarray]],
+    kind: type[Part],
+    arguments: dict[str, Any],
+    expected: list[np.ndarray],
+    tried: list[str],
+) -> bool:
+    """Whether these arguments change an answer; if not, they are added to those that were tried."""
+    try:
+        found = answers(kind(**arguments))
+    except UnseenError as error:
+        tried.append(f"{arguments} ({error})")
+        return False
+    tried.append(str(arguments))
+    # Each set by its own scale: far scores may be a million times as large.
+    return any(not np.allclose(x, y, rtol=0, atol=1e-6 * np.abs(y).max()) for x, y in zip(found, expected, strict=True))
 
 
 def other_values(part: Part, name: str) -> Iterator[Any]:
@@ -545,7 +560,7 @@ def other_values(part: Part, name: str) -> Iterator[Any]:
         yield not value
     elif isinstance(value, int) or (value is None and int in kinds):
         start = value or 0
-        numbers = (1, 2, start + 1, start - 1, start // 2, 2 * start)
+        numbers = (1, 2, start + 1, start - 1, start // 2, 2 * start, 10)
         yield from dict.fromkeys(number for number in numbers if number > 0 and number != value)
     elif isinstance(value, float) or (value is None and float in kinds):
         near = value or 0.0
@@ -731,9 +746,11 @@ def scores_are_those_of_the_oracle(part: Part, oracle: Callable[..., Any]) -> No
     wanted = {"features", "logits", *subject.wanted()}
     known, head = world.columns("known", wanted, "float64"), world.head()
     pair = head.weight.numpy(), head.bias.numpy()
+    uses = "uses_unknown" in subject.make().traits
+    beside = {"unknown": world.columns("unknown", wanted, "float64")} if uses else {}
     for which in ("new", "far"):
         asked = world.columns(which, wanted, "float64")
-        expected = oracle(dict(known), world.labels.copy(), dict(asked), pair, **part.arguments())
+        expected = oracle(dict(known), world.labels.copy(), dict(asked), pair, **beside, **part.arguments())
         for dtype, tolerance in (("float64", 1e-6), ("float32", 1e-4)):
             detector = subject.fit(world, dtype)
             found = subject.score(detector, world, which, dtype)

@@ -13,8 +13,8 @@ from unseen.signals import Support
 from unseen.statistics import whitener
 
 STARTS = 10  # of k-means, of which the best is kept
-LONGEST = 500  # rounds of expectation and maximisation
-STILL = 1e-7  # mean log density that a round must gain for another to follow
+LONGEST = 100  # rounds of expectation and maximisation, as scikit-learn has it, whose mixture OpenOOD fits
+STILL = 1e-3  # mean log density that a round must gain for another to follow; likewise
 FEWEST = 1e-9  # inputs of a cluster, below which it does not fall
 BLOCK = 1 << 22  # shares of clusters held at once
 
@@ -146,13 +146,15 @@ def _fitted(z: Tensor, codes: Tensor, clusters: int, floor: float) -> tuple[Tens
     ridge = floor * scatter.trace() / n / d * torch.eye(d).to(z)
     count = torch.bincount(codes, minlength=clusters).to(z)
     sums = z.new_zeros(clusters, d).index_add_(0, codes, z)
-    best = -math.inf
-    for _ in range(LONGEST):
+    best, gain = -math.inf, math.inf
+    for rounds in range(LONGEST + 1):
         count = count.clamp_min(FEWEST)
         means = sums / count[:, None]
         # One covariance for all: what the means do not explain of the whole. z is centred, so that nothing cancels.
         within = (scatter - means.T @ (means * count[:, None])) / n + ridge
         log_weights = (count / n).log()
+        if gain < STILL or rounds == LONGEST:
+            break
         whiten = whitener(within, 0.0)
         white = means @ whiten
         log_det = -2 * whiten.diagonal().log().sum()
@@ -166,7 +168,5 @@ def _fitted(z: Tensor, codes: Tensor, clusters: int, floor: float) -> tuple[Tens
             shares = (log_shares - level).exp()
             count, sums, gained = count + shares.sum(dim=0), sums + shares.T @ part, gained + level.sum()
         reached = float(gained / n - 0.5 * log_det)
-        if reached - best < STILL:
-            break
-        best = reached
+        best, gain = reached, reached - best
     return log_weights, means, within

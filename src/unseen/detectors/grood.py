@@ -25,22 +25,22 @@ class GROOD(Detector):
 
     ``score(x) = -min_i ||g(f) - g(f_i)||`` over the known inputs ``f_i`` that the class means classify right.
 
-    ``o`` is made of known features. The authors' code mixes in an earlier layer or sends noise images through the
-    network, for which stored features do not suffice. Its default, the mean of unknown inputs that are kept for
-    validation, is left out, since a detector learns from the known alone. It also goes by the network's own answer to
-    tell whether a known input is classified right.
+    ``o`` is made of known features, or of unknown ones that are given. The authors' code mixes in an earlier layer or
+    sends noise images through the network, for which stored features do not suffice. It also goes by the network's own
+    answer to tell whether a known input is classified right.
 
     Args:
         prototype: what ``o`` is the mean of: ``"mixup"``, known inputs half-way to the class mean that is second
             nearest to them; ``"noise"``, features that are drawn evenly and by themselves between the smallest and the
-            largest known value of each.
-        samples: how many such features are drawn; the authors take 100.
+            largest known value of each; ``"unknown"``, the unknown inputs that it then has to be given, the default of
+            the authors' code, which keeps some for validation.
+        samples: how many features are mixed or drawn; the authors take 100. Of unknown inputs all count.
         seed: of the draw.
 
     Reads: ``features (N, D)``; labels required.
     Returns: ``(N,)`` in ``[-2, 0]``, no unit.
-    Raises: WrongUse, for another prototype or no samples; NotEnoughKnown, with one class, or where no
-    known input is classified right.
+    Raises: WrongUse, for another prototype, no samples or, where they are to be its mean, no unknown inputs;
+    NotEnoughKnown, with one class, or where no known input is classified right.
     Cost: ``N D`` numbers; a query compares with all of them. Where known features lie hundreds nearer to their class
     mean than to ``o``, their gradients are 0 in float32, and they tie.
     Source: ElAraby, Sahoo, Pequignot, Novello, Paull, "GROOD: Gradient-Aware Out-of-Distribution Detection", TMLR 2025.
@@ -66,8 +66,12 @@ class GROOD(Detector):
     means: Tensor  # (C, D), seen from o
     bank: Tensor  # (n, D) gradients of known inputs
 
-    def __init__(self, prototype: Literal["mixup", "noise"] = "mixup", samples: int = 100, seed: int = 0) -> None:
+    def __init__(
+        self, prototype: Literal["mixup", "noise", "unknown"] = "mixup", samples: int = 100, seed: int = 0
+    ) -> None:
         super().__init__()
+        if prototype == "unknown":
+            self.traits = type(self).traits - {"sampled"} | {"uses_unknown"}
         self.prototype = prototype
         self.samples = samples
         self.seed = seed
@@ -76,8 +80,8 @@ class GROOD(Detector):
 
     def learn(self, support: Support) -> None:
         """Class means from moments, then the point for the unknown, then gradients, in float64."""
-        if self.prototype not in ("mixup", "noise"):
-            raise WrongUse(f"GROOD(prototype={self.prototype!r}): the prototype is 'mixup' or 'noise'")
+        if self.prototype not in ("mixup", "noise", "unknown"):
+            raise WrongUse(f"GROOD(prototype={self.prototype!r}): the prototype is 'mixup', 'noise' or 'unknown'")
         if not isinstance(self.samples, int) or self.samples < 1:
             raise WrongUse(f"GROOD(samples={self.samples!r}): give a whole number from 1")
         moments = support.moments("features")
@@ -85,8 +89,7 @@ class GROOD(Detector):
         if len(codes) < 2:
             raise NotEnoughKnown("GROOD compares class means with each other and needs two classes, got one")
         means = moments.mean[codes]
-        rng = np.random.default_rng(self.seed)
-        other = self._mixed(support, means, rng) if self.prototype == "mixup" else self._noise(support, rng)
+        other = self._prototype(support, means)
         means = means - other
         bank = []
         for batch in support.batches("features"):
@@ -98,6 +101,17 @@ class GROOD(Detector):
         precision = support.dtype("features")
         self.other, self.means = other.to(precision), means.to(precision)
         self.bank = torch.cat(bank).to(precision)
+
+    def _prototype(self, support: Support, means: Tensor) -> Tensor:
+        """``o (D,)``."""
+        if self.prototype == "unknown":
+            assert support.unknown is not None
+            batches = support.unknown.batches("features")
+            return sum((batch["features"].double().sum(dim=0) for batch in batches), 0.0 * means[0]) / len(
+                support.unknown
+            )
+        rng = np.random.default_rng(self.seed)
+        return self._mixed(support, means, rng) if self.prototype == "mixup" else self._noise(support, rng)
 
     def _mixed(self, support: Support, means: Tensor, rng: np.random.Generator) -> Tensor:
         """The mean of some known inputs, each half-way to its second nearest class mean, ``(D,)``."""
@@ -135,6 +149,8 @@ class GROOD(Detector):
 
 def _distances(x: Tensor, means: Tensor) -> Tensor:
     """From each row to each mean, ``(B, C)``."""
+    middle = means.mean(dim=0)  # seen from afar, squares would lose the digits of what lies between
+    x, means = x - middle, means - middle
     squares = x.square().sum(dim=1, keepdim=True) + means.square().sum(dim=1) - 2 * x @ means.T
     return squares.clamp_min(0).sqrt()
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unseen.detectors._layers import layers_of
+from unseen.detectors._logistic import PENALTY, discriminate
 from unseen.detectors.base import Detector
 from unseen.detectors.mahalanobis import Mahalanobis
 from unseen.errors import NotEnoughKnown, WrongUse
@@ -25,27 +26,30 @@ class MDSEnsemble(Detector):
     itself. ``a_l`` and ``s_l`` are the mean and the standard deviation of ``M_l`` over the known inputs, each held out
     in turn: distances that an input helped to learn are too small, the more so the wider the layer is.
 
-    The paper weights layers by a logistic regression on unknown inputs, which is left out, as a detector learns from
-    the known alone. With ``combine="sum"`` the distances are added as they are, and wide layers outweigh others.
+    With ``combine="sum"`` the distances are added as they are, and wide layers outweigh others. The paper's weights are
+    ``combine="logistic"``: ``score(x) = sum_l alpha_l (M_l(x_l') - a_l)`` by a logistic regression of known inputs,
+    each held out in turn, against unknown ones, which this way alone has to be given; both sides count alike, with a
+    small penalty on the weights of standardised distances. In the regression no input is moved.
 
     Args:
         layers: dotted names of layers, or stages from the back, with commas between them.
         epsilon: length of the step; with 0 nothing is moved, and all layers come with the one pass that gives features.
         units: of the step: ``"pixels"`` are those of values in ``[0, 1]``, whatever each channel was divided by, as in
             the authors' code; ``"normalised"`` are those of the network's input, as in the formula of the paper.
-        combine: ``"standardised"`` as above, or ``"sum"``.
+        combine: ``"standardised"`` as above, ``"sum"`` or ``"logistic"``.
         floor: ridge added to the covariance of a layer, as a share of its mean eigenvalue.
 
     Reads: ``LayerStatistics(layer)`` of each layer at the fit, labels optional: without them all known inputs are one
     class. At a query the same of moved inputs, which a network gives (stored arrays only without a step).
-    Returns: ``(N,)``, in standard deviations of known inputs; of ``"sum"`` at most 0, squared standard deviations.
-    Raises: WrongUse, for other layers, steps, units or ways to combine; NotEnoughKnown, with fewer than two inputs, or
-    where known inputs do not differ in a layer.
+    Returns: ``(N,)``, in standard deviations of known inputs; of ``"sum"`` at most 0, squared standard deviations; of
+    ``"logistic"`` log odds (nats) against those of the mean known input.
+    Raises: WrongUse, for other layers, steps, units or ways to combine, or where ``"logistic"`` has no unknown inputs;
+    NotEnoughKnown, with fewer than two inputs, or where known inputs do not differ in a layer.
     Cost: for a layer of ``D`` channels ``D^2 + 2 C D`` numbers, and ``4 D^2`` while it learns; a query costs a backward
     pass and a forward pass for each layer and one forward pass before, known inputs two walks and no pass of their own.
     Source: Lee, Lee, Lee, Shin, "A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial
-    Attacks", NeurIPS 2018, algorithm 1. The paper takes every residual stage and chooses ``epsilon`` by unknown inputs;
-    0.0014 is that of OpenOOD.
+    Attacks", NeurIPS 2018, algorithm 1. The paper takes every residual stage, chooses ``epsilon`` by unknown inputs, and
+    learns the weights from inputs of validation that were moved; 0.0014 is that of OpenOOD.
 
     >>> known = {LayerStatistics("-1").key: [[0.0, 1.0], [2.0, 1.0], [4.0, 1.0]]}  # one channel: mean, deviation
     >>> detector = MDSEnsemble(layers="-1", epsilon=0.0, floor=0.0).fit(known)
@@ -70,12 +74,12 @@ class MDSEnsemble(Detector):
         layers: str = "-3,-2,-1",
         epsilon: float = 0.0014,
         units: Units = "pixels",
-        combine: Literal["standardised", "sum"] = "standardised",
+        combine: Literal["standardised", "sum", "logistic"] = "standardised",
         floor: float = 1e-6,
     ) -> None:
         super().__init__()
-        if combine not in ("standardised", "sum"):
-            raise WrongUse(f"MDSEnsemble(combine={combine!r}): give 'standardised' or 'sum'")
+        if combine not in ("standardised", "sum", "logistic"):
+            raise WrongUse(f"MDSEnsemble(combine={combine!r}): give 'standardised', 'sum' or 'logistic'")
         self.layers = layers
         self.epsilon = epsilon
         self.units = units
@@ -83,6 +87,8 @@ class MDSEnsemble(Detector):
         self.floor = floor
         self.distances = nn.ModuleList(Layer(layer, floor) for layer in layers_of("MDSEnsemble", layers))
         self.learns = frozenset(distance.statistics for distance in self._distances())
+        if combine == "logistic":
+            self.traits = type(self).traits | {"uses_unknown"}
         for name in ("center", "scale"):
             self.register_buffer(name, torch.empty(0))
         self._climbs()  # names a wrong argument at once
@@ -99,11 +105,26 @@ class MDSEnsemble(Detector):
         return frozenset(self._climbs()) if self.epsilon else self.at_fit()
 
     def learn(self, support: Support) -> None:
-        """Distances in each layer, then what they are for inputs that are held out."""
-        spreads = [self._spread(distance.fit(support), support) for distance in self._distances()]
+        """Distances in each layer, then what they are for inputs that are held out, and for unknown ones."""
         precision = support.dtype(self._distances()[0].key)
+        for distance in self._distances():
+            distance.fit(support)
+        if self.combine == "logistic":
+            self.center, self.scale = (found.to(precision) for found in self._weighted(support))
+            return
+        spreads = [self._spread(distance, support) for distance in self._distances()]
         self.center = torch.tensor([center for center, _ in spreads], dtype=precision)
         self.scale = torch.tensor([scale for _, scale in spreads], dtype=precision)
+
+    def _weighted(self, support: Support) -> tuple[Tensor, Tensor]:
+        """What is taken off the scores of each layer, and their weights, each ``(L,)``."""
+        unknown = support.unknown
+        assert unknown is not None
+        held_out = torch.stack([one.held_out(support) for one in self._distances()], dim=1)  # (N, L)
+        there = torch.stack([torch.as_tensor(one.score(unknown)) for one in self._distances()], dim=1).to(held_out)
+        weight, _ = discriminate(lambda: [held_out], lambda: [there], PENALTY, "MDSEnsemble")
+        # Not the bias: beside it nothing would be left of known inputs where unknown ones lie a million times as far.
+        return held_out.mean(dim=0), weight
 
     def _spread(self, distance: "Layer", support: Support) -> tuple[float, float]:
         """What is taken off the scores of a layer, and the weight that they have then."""
@@ -118,7 +139,7 @@ class MDSEnsemble(Detector):
         return center, 1 / (spread * len(self.distances))
 
     def forward(self, signals: Mapping[str, Tensor]) -> Tensor:
-        """Mean deviations, or sums of negative squared distances ``(B,)``."""
+        """Mean deviations, log odds, or sums of negative squared distances ``(B,)``."""
         # Keys after a step hold fingerprints, which a graph has no values for, but what is before those sorts them.
         distances = self._distances()
         order = sorted(distances, key=lambda one: f"{one.expression()}:" if self.epsilon else one.key)

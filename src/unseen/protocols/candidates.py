@@ -161,7 +161,8 @@ def candidates(
             why = "no head can be refitted for a held-out class" if refit else "no head can make them"
             not_tried[text] = f"reads logits, and without features {why}"
         elif not reads - {"logits"} <= there:
-            not_tried[text] = f"reads {', '.join(sorted(reads))}, the encoding has {', '.join(support.signals.names)}"
+            plain = [name for name in support.signals.names if "(" not in name]  # and no answers to others' requests
+            not_tried[text] = f"reads {', '.join(sorted(reads))}, the encoding has {', '.join(plain)}"
         elif not needs_head:
             tried.append(Candidate(expression))
         elif reads == {"logits"} and not requests:
