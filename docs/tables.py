@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from unseen import registry
+from unseen.signals import Climbed
 
 ROOT = Path(__file__).parent.parent
 TABLES = ROOT / "docs" / "tables"
@@ -567,6 +568,132 @@ def knn_speed() -> str:
     )
 
 
+def bench_cifar10() -> str:
+    found = _read("experiments", "bench_cifar10")
+    sizes = {kind: [one["n"] for one in found["sets"].values() if one["kind"] == kind] for kind in ("near", "far")}
+    detectors, baselines = (
+        sorted(
+            (row for row in found["rows"] if (row["baseline"] is not None) is apart),
+            key=lambda row: -row["means"]["near"]["auroc"],
+        )
+        for apart in (False, True)
+    )
+    rows = [
+        (
+            row["name"] if row["baseline"] else f"`{row['name']}`",
+            *(
+                cell
+                for kind in ("near", "far")
+                for cell in (
+                    _percent(row["means"][kind]["auroc"]),
+                    _range(row["means"][kind]["auroc_interval"]),
+                    f"{row['means'][kind]['rank']:.1f}" if "rank" in row["means"][kind] else "",
+                )
+            ),
+            "" if row["accuracy"] is None else _percent(row["accuracy"]),
+            _short(1e3 * row["fit_seconds"]),
+            _short(1e3 * row["score_seconds"]),
+            " + ".join(map(str, row["passes"])) if any(row["passes"]) else "",
+        )
+        for row in (*detectors, *baselines)
+    ]
+    head = ("detector", "near: AUROC %", "95 %", "mean rank", "far: AUROC %", "95 %", "mean rank")
+    head = (*head, "accuracy %", "fit ms", "us each", "passes")
+    return "\n\n".join(
+        [
+            f"{found['n_fit']:,} inputs to learn from, {found['n_known_test']:,} known ones to test on, "
+            f"{len(sizes['near'])} sets called near ({sum(sizes['near']):,} inputs) and {len(sizes['far'])} called far "
+            f"({sum(sizes['far']):,}); {len(detectors)} detectors, then {len(baselines)} baselines without a network:",
+            _table(head, rows),
+            *(f"> {kind}: {found['groups'][kind]['sentence']}" for kind in ("near", "far")),
+            *(f"> Warning: {text}" for text in found["warnings"]),
+            "Not tried:\n\n"
+            + "\n".join(f"- `{name}`: {_without_encoding(why)}" for name, why in sorted(found["not_tried"].items())),
+            f"The whole command took {found['seconds']:.0f} s.",
+            _made(found),
+        ]
+    )
+
+
+def bench_trends() -> str:
+    """Whether a published difference from MSP has the same sign here; a point and more counts as one."""
+    found = _read("experiments", "bench_cifar10")
+    trends = found["trends"]
+    listed = sorted(trends["against_msp"], key=lambda row: -row["near_published"])
+    rows = [
+        (
+            f"`{row['name']}`",
+            row["published_as"],
+            *(f"{100 * row[f'{kind}_{where}']:+.1f}" for kind in ("near", "far") for where in ("published", "here")),
+        )
+        for row in listed
+    ]
+    head = ("detector", "published as", "near: published", "here", "far: published", "here")
+    parts = [
+        "Points of AUROC above `msp`, as published and here:",
+        _table(head, rows),
+        f"Rank correlation (Spearman's) of the published and our AUROC over {trends['detectors']} detectors, `msp` among "
+        f"them: {trends['spearman']['near']:.2f} on near sets, {trends['spearman']['far']:.2f} on far ones.",
+        "Published a point or more above or below `msp`, and here:",
+    ]
+    told = []
+    for kind in ("near", "far"):
+        for side, word in ((1, "above"), (-1, "below")):
+            mine = [row for row in listed if side * row[f"{kind}_published"] >= 0.01]
+            same, other = (
+                [row["name"] for row in mine if (side * row[f"{kind}_here"] > 0) is agrees] for agrees in (True, False)
+            )
+            told.append(
+                f"- {kind}, {len(mine)} {word}: {len(same)} confirmed ({_named(same)}), {len(other)} contradicted "
+                f"({_named(other)})."
+            )
+    return "\n\n".join([*parts, "\n".join(told), _made(found)])
+
+
+def one_pass() -> str:
+    found = _read("benchmarks", "one_pass")
+    spent, free, graded = found["cpu_seconds"], found["free_methods"], found["graded_methods"]
+    rows = [
+        (f"the network alone ({found['network']})", _short(spent["forward"]), ""),
+        (
+            f"one encoding, fit and scores of {len(free)} detectors of features and logits",
+            _short(spent["free"]),
+            f"{_median(found['free_over_forward'])} x the network alone",
+        ),
+        (
+            "these detectors one by one, the network run again for each",
+            _short(found["rerun_cpu_seconds"]),
+            f"{_median(found['rerun_over_free'])} x one encoding for all",
+        ),
+        (f"further passes for {len(graded)} detectors that ask for more", _short(spent["passes"]), ""),
+        (
+            f"all {len(free) + len(graded)} detectors, the encoding and the passes among it",
+            _short(spent["all"]),
+            f"{_median(found['all_over_forward_and_passes'])} x the network alone and the further passes",
+        ),
+    ]
+    each = sorted(found["each_cpu_seconds"].items(), key=lambda one: -one[1])
+    why: dict[str, list[str]] = {}
+    for name, reason in found["left_out"].items():
+        why.setdefault(reason, []).append(f"`{name}`")
+    confidence = found["free_over_forward"]["confidence"]
+    return "\n\n".join(
+        [
+            f"CPU seconds for {found['images']:,} images of 32 x 32, half of them learnt from and half asked about; medians "
+            f"of {found['repeats']} turns, in brackets a range that holds the median with {100 * confidence:.0f} %:",
+            _table(("what", "CPU s", "times"), rows),
+            "Fit and scores of each, from what the encoder said, most first. Passes that depend on what was learnt are "
+            "made at the query, and are part of that time:",
+            _table(
+                ("detector", "asks for more", "CPU ms"),
+                [(f"`{name}`", _asking(name, graded), _short(1e3 * seconds)) for name, seconds in each],
+            ),
+            "Left out:\n\n" + "\n".join(f"- {', '.join(names)}: {reason}." for reason, names in why.items()),
+            _made(found),
+        ]
+    )
+
+
 DRAWN: dict[str, Callable[[], str]] = {
     "audit_photos.md": lambda: audit("photos"),
     "audit_small.md": lambda: audit("small"),
@@ -580,11 +707,14 @@ DRAWN: dict[str, Callable[[], str]] = {
     "cifar10_lengths.md": cifar10_lengths,
     "cifar10_temperature.md": cifar10_temperature,
     "cifar10_pytorch_ood.md": cifar10_pytorch_ood,
+    "bench_cifar10.md": bench_cifar10,
+    "bench_trends.md": bench_trends,
     "metrics_speed.md": metrics_speed,
     "detectors_speed.md": detectors_speed,
     "knn_speed.md": knn_speed,
     "posthoc_speed.md": posthoc_speed,
     "posthoc_large.md": posthoc_large,
+    "one_pass.md": one_pass,
     "fidelity.md": fidelity,
     "peers.md": peers,
     "differences.md": differing,
@@ -609,6 +739,25 @@ def _widest(found: dict[str, Any], row: dict[str, Any]) -> str:
     gaps = {one["title"]: 100 * (row["auroc"][one["name"]] - row["their_auroc"][one["name"]]) for one in found["sets"]}
     title = max(gaps, key=lambda title: abs(gaps[title]))
     return f"{gaps[title]:+.2f}, {title}" if abs(gaps[title]) >= 0.005 else "below 0.01"
+
+
+def _without_encoding(reason: str) -> str:
+    """A reason without the long list of what the encoding has."""
+    return re.sub(r", the encoding has .*", ", which this network does not give", reason)
+
+
+def _asking(name: str, graded: Sequence[str]) -> str:
+    if name not in graded:
+        return ""
+    return "at the query" if any(isinstance(need, Climbed) for need in registry.create(name).needs) else "before"
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "none"
+
+
+def _median(about: dict[str, float]) -> str:
+    return f"{_short(about['median'])} ({_short(about['low'])} - {_short(about['high'])})"
 
 
 def _listed_numbers(values: Iterable[float]) -> str:

@@ -36,12 +36,14 @@ Oracle = Callable[..., Any]
 def against_oracle(name: str, given: Given) -> Row:
     """The largest difference from the oracle as a share of its largest score, and Spearman's correlation.
 
-    A method that reads more than features and logits is asked about the arrays of the public checks, which have all.
+    A method that reads more than features and logits, or learns from unknown inputs, is asked about the arrays of the
+    public checks, which have all.
     """
     part = create(name, **registry.find("detectors", name).small)
     subject = Subject(part)
     # What a query needs may depend on what was learnt.
     simple = {*subject.wanted(), *subject.fit(World()).reads()} <= {"features", "logits"}
+    simple = simple and "uses_unknown" not in part.traits
     expected, answers = (_on_these if simple else _on_those_of_the_checks)(subject, _oracle(name), given)
     row: Row = {"name": name, "n": len(expected)}
     for dtype, found in answers.items():
@@ -77,7 +79,9 @@ def _on_those_of_the_checks(subject: Subject, oracle: Oracle, _: Given) -> tuple
     known, asked = (known_to.columns(which, wanted, "float64") for which in ("known", "new"))
     head = known_to.head()
     pair = head.weight.numpy(), head.bias.numpy()
-    expected = oracle(known, known_to.labels.copy(), asked, pair, **subject.part.arguments())
+    uses = "uses_unknown" in subject.part.traits
+    beside = {"unknown": known_to.columns("unknown", wanted, "float64")} if uses else {}
+    expected = oracle(known, known_to.labels.copy(), asked, pair, **beside, **subject.part.arguments())
     answers = {dtype: subject.score(subject.fit(known_to, dtype), known_to, "new", dtype) for dtype in DTYPES}
     return np.asarray(expected), answers
 

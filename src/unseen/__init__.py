@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from unseen.detectors.adascale import AdaSCALE as AdaSCALE
     from unseen.detectors.ash import ASH as ASH
     from unseen.detectors.base import Detector as Detector
+    from unseen.detectors.binary_discriminator import BinaryDiscriminator as BinaryDiscriminator
     from unseen.detectors.cfood import CFOOD as CFOOD
     from unseen.detectors.class_gaussians import ClassGaussians as ClassGaussians
     from unseen.detectors.dice import DICE as DICE
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from unseen.detectors.nnguide import NNGuide as NNGuide
     from unseen.detectors.odin import ODIN as ODIN
     from unseen.detectors.one_class_svm import OneClassSVM as OneClassSVM
+    from unseen.detectors.opengan import OpenGAN as OpenGAN
     from unseen.detectors.openmax import OpenMax as OpenMax
     from unseen.detectors.patchcore import PatchCore as PatchCore
     from unseen.detectors.pixel_gaussians import PixelGaussians as PixelGaussians
@@ -85,6 +87,7 @@ if TYPE_CHECKING:
     from unseen.detectors.unit import Unit as Unit
     from unseen.detectors.vim import ViM as ViM
     from unseen.detectors.vra import VRA as VRA
+    from unseen.detectors.weighted_energy import WeightedEnergy as WeightedEnergy
     from unseen.encoders import Encoder as Encoder
     from unseen.heads.own import Own as Own
     from unseen.heads.probe import Probe as Probe
@@ -126,6 +129,9 @@ _WHERE = {
     "IODIN": "unseen.detectors.iodin",
     "MahalanobisODIN": "unseen.detectors.mahalanobis_odin",
     "MDSEnsemble": "unseen.detectors.mds_ensemble",
+    "BinaryDiscriminator": "unseen.detectors.binary_discriminator",
+    "WeightedEnergy": "unseen.detectors.weighted_energy",
+    "OpenGAN": "unseen.detectors.opengan",
     "NCI": "unseen.detectors.nci",
     "Entropy": "unseen.detectors.entropy",
     "FDBD": "unseen.detectors.fdbd",

@@ -47,7 +47,7 @@ class Part(nn.Module):
             the support twice), ``"sampled"`` (what is learnt depends on a draw under a seed, and with it on the order
             of the rows), ``"uses_unknown"`` (learns from unknown inputs too, which `fit` must be given),
             ``"not_exportable"``, ``"rebuilt_on_load"`` (fitted again, under the same seed, from the known features
-            that a file holds), ``"costly_fit"`` (the time of a fit grows faster than the inputs), ``"saturates"``
+            that a file holds), ``"costly_fit"`` (a fit takes minutes for some ten thousand inputs), ``"saturates"``
             (the published score itself has a limit, at which sure inputs tie), ``"jumps"`` (the published score jumps
             where an input passes a known one, so that rounding can move a few inputs far), ``"blind_to_flat_logits"``
             (the published score calls an input known whose logits are all small).

@@ -67,8 +67,31 @@ def test_one_draw_a_seed(prototype):
     assert not np.allclose(one, other)
 
 
+def test_the_mean_of_unknown_inputs_as_prototype():
+    """Of all of them, batch by batch, whatever the seed; no other prototype asks for them or looks at them."""
+    unknown = RNG.normal(size=(5000, 6)) + 3  # more than a batch
+    detector = GROOD("unknown").fit(KNOWN, LABELS, unknown=unknown)
+    np.testing.assert_allclose(detector.other, unknown.mean(axis=0), rtol=1e-12)
+    again = GROOD("unknown", samples=3, seed=5).fit(KNOWN, LABELS, unknown=unknown)
+    np.testing.assert_array_equal(again.score(ASKED), detector.score(ASKED))
+    assert {"uses_unknown", "sampled"} & detector.traits == {"uses_unknown"}
+    assert {"uses_unknown", "sampled"} & GROOD().traits == {"sampled"}
+    plain = GROOD().fit(KNOWN, LABELS)
+    np.testing.assert_array_equal(GROOD().fit(KNOWN, LABELS, unknown=unknown).score(ASKED), plain.score(ASKED))
+
+
+def test_a_prototype_far_from_the_known_costs_no_digits():
+    """Seen from there, float32 squares would lose those of the distances between known inputs."""
+    unknown = np.full((2, 6), 6.0)
+    exact = GROOD("unknown").fit(KNOWN, LABELS, unknown=unknown).score(ASKED)
+    found = GROOD("unknown").fit(KNOWN.astype("float32"), LABELS, unknown=unknown.astype("float32"))
+    np.testing.assert_allclose(found.score(ASKED.astype("float32")), exact, rtol=1e-3, atol=2e-6 * np.abs(exact).max())
+
+
 def test_errors():
-    with pytest.raises(WrongUse, match="'mixup' or 'noise'"):
+    with pytest.raises(WrongUse, match="'mixup', 'noise' or 'unknown'"):
+        GROOD("median").fit(KNOWN, LABELS)
+    with pytest.raises(WrongUse, match=r"^grood learns from unknown inputs too and none were given"):
         GROOD("unknown").fit(KNOWN, LABELS)
     for samples in (0, 1.5):
         with pytest.raises(WrongUse, match="whole number from 1"):

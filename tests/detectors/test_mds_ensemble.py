@@ -9,6 +9,7 @@ from unseen import MDSEnsemble, create, encode
 from unseen.detectors.mds_ensemble import Layer
 from unseen.encoders.torch import Torch
 from unseen.errors import NotEnoughKnown, WrongUse
+from unseen.metrics import auroc
 from unseen.signals import LayerStatistics, Signals, Support
 
 RNG = np.random.default_rng(0)
@@ -129,6 +130,30 @@ def test_sum_of_one_layer_is_mahalanobis():
     np.testing.assert_allclose(found, plain, rtol=1e-5)
 
 
+def test_logistic_weights_the_layer_in_which_unknown_inputs_differ():
+    """The other layer gets next to none, though it is ten times as wide; odds are against those of the mean known."""
+    keys = LayerStatistics("-2").key, LayerStatistics("-1").key
+    rng = np.random.default_rng(1)
+
+    def drawn(n, away):
+        wide, narrow = rng.normal(size=(n, 40)), rng.normal(size=(n, 4)) + away
+        return {key: np.concatenate([x, x], axis=1) for key, x in zip(keys, (wide, narrow), strict=True)}
+
+    known, unknown = drawn(300, 0.0), drawn(200, 1.5)
+    detector = MDSEnsemble(layers="-2,-1", epsilon=0.0, combine="logistic").fit(known, unknown=unknown)
+    wide, narrow = detector.scale.tolist()
+    assert abs(wide) < 0.1 * narrow
+    scores = detector.score(drawn(200, 1.5))
+    for combine in ("sum", "standardised"):
+        plain = MDSEnsemble(layers="-2,-1", epsilon=0.0, combine=combine).fit(known)
+        assert "uses_unknown" not in plain.traits
+        assert auroc(detector.score(drawn(500, 0.0)), scores) > auroc(
+            plain.score(drawn(500, 0.0)), plain.score(drawn(500, 1.5))
+        )
+    held_out = [layer.held_out(Support(Signals(known))).mean().item() for layer in detector.distances]
+    np.testing.assert_allclose(detector.center, held_out, rtol=1e-12)
+
+
 def test_stored_statistics_serve_without_a_step_only():
     stored = {LayerStatistics("-1").key: RNG.normal(size=(30, 8))}
     assert MDSEnsemble(layers="-1", epsilon=0.0).fit(stored).score(stored).shape == (30,)
@@ -139,7 +164,9 @@ def test_stored_statistics_serve_without_a_step_only():
 def test_errors():
     with pytest.raises(WrongUse, match="names of layers"):
         MDSEnsemble(layers="-1,-1")
-    with pytest.raises(WrongUse, match="'standardised' or 'sum'"):
+    with pytest.raises(WrongUse, match=r"^mds_ensemble learns from unknown inputs too and none were given"):
+        MDSEnsemble(layers="-1", epsilon=0.0, combine="logistic").fit({LayerStatistics("-1").key: [[0.0, 1.0]]})
+    with pytest.raises(WrongUse, match="'standardised', 'sum' or 'logistic'"):
         MDSEnsemble(combine="fisher")
     with pytest.raises(WrongUse, match="'pixels' or 'normalised'"):
         MDSEnsemble(units="bytes")

@@ -2,7 +2,7 @@ import numpy as np
 
 
 def oracle(known, labels, asked, head, unknown, penalty):
-    """Slopes are followed by whole steps of Newton's method on one design of both sides, then halved steps fall away."""
+    """Whole steps of Newton's method on one design of both sides, until no slope is left."""
     x = np.concatenate([known["features"], unknown["features"]])
     n, m = len(known["features"]), len(unknown["features"])
     share = np.repeat([0.5 / n, 0.5 / m], [n, m])

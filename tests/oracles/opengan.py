@@ -1,10 +1,12 @@
+from itertools import pairwise
+
 import numpy as np
 
 # A network is a list of layers, each a dict of what it learns; "g" and "s" where batches are normalised.
 
 
 def network(rng, sizes, first):
-    layers = [{"w": rng.normal(0, 0.02, (high, low))} for low, high in zip(sizes, sizes[1:], strict=False)]
+    layers = [{"w": rng.normal(0, 0.02, (high, low))} for low, high in pairwise(sizes)]
     for layer in layers[0 if first else 1 : -1]:
         width = len(layer["w"])
         layer.update(g=rng.normal(1, 0.02, width), s=np.zeros(width), mean=np.zeros(width), var=np.ones(width))

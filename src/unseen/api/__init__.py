@@ -273,7 +273,8 @@ def fit(
         calibration: share of the inputs set aside for p-values; the audit does not see them either.
         by_class: keep ``alpha`` among the inputs that are taken for any one class, not only over all; see
             `OpenSetClassifier`.
-        learn_unknown: unknown inputs, as for `encode`, for a detector that learns from some, such as ``opengan``.
+        learn_unknown: unknown inputs, as for `encode`, for a detector that learns from some, such as ``opengan``; exact
+            copies of known ones are left out.
         cache: as for `encode`.
         limit: as for `encode`.
         seed: of every draw.
@@ -283,7 +284,8 @@ def fit(
 
     Raises:
         NotEnoughKnown: when too few rows are set aside to promise ``alpha``.
-        WrongUse: by class without labels of two classes or more.
+        WrongUse: by class without labels of two classes or more; unknown inputs for a detector that reads none.
+        BadInput: when all unknown inputs are copies of known ones.
     """
     inputs = _inputs(source, limit, seed)
     automatic = detector == "auto"
@@ -297,6 +299,11 @@ def fit(
         by_class=by_class,
     )
     guard.check_classes(inputs)
+    if learn_unknown is not None and (automatic or "uses_unknown" not in guard.detector.traits):
+        who = "what an audit chooses" if automatic else guard.detector.name
+        raise WrongUse(
+            f"{who} learns from known inputs alone: leave the unknown ones out, or name a detector such as opengan"
+        )
     found: protocols.Audit | None = None
     reason = f"{detector} was asked for."
     assert guard.encoder is not None
@@ -308,7 +315,8 @@ def fit(
         guard.detector = registry.create(expression)
     beside = None
     if learn_unknown is not None:
-        extra = learnt.Listed.of(_inputs(learn_unknown, limit, seed), workers)
+        both, _ = _without_copies({"known": inputs, "learnt unknown": _inputs(learn_unknown, limit, seed)})
+        extra = learnt.Listed.of(both["learnt unknown"], workers)
         beside = _encoded(extra, guard.encoder, wanted, cache, progress, "encoding unknown", workers)
     guard.fit(support, unknown=beside)
     guard.about |= {
@@ -551,7 +559,9 @@ def catalogue() -> dict[str, list[dict[str, Any]]]:
             about: dict[str, Any] = {"name": name, "summary": (part.__doc__ or "").strip().splitlines()[0]}
             if room != "encoders":
                 made = part()
-                about |= {"reads": sorted(made.reads()), "labels": made.labels, "arguments": made.arguments()}
+                wanted = made.needs | made.at_fit()  # of a request its kind: the arguments say the rest
+                reads = sorted({need if isinstance(need, str) else type(need).__name__ for need in wanted})
+                about |= {"reads": reads, "labels": made.labels, "arguments": made.arguments()}
                 paper = made.paper
                 about["source"] = f"{paper.authors}, {paper.venue} {paper.year}" if paper else None
             else:

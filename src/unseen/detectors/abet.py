@@ -23,8 +23,9 @@ class AbeT(Detector):
     Reads: ``logits (N, C)``, not divided, and ``temperature (N, 1)``, above 0; labels ignored; nothing is learnt.
     Returns: ``(N,)``, no unit; both signs occur.
     Source: LeVine, Pikus, Phillips, Norman, Amat Gil, Hendryx, "Out-of-Distribution Detection & Applications With
-    Ablated Learned Temperature Energy", 2024, whose sign is turned. The authors' code sums exponentials, which
-    overflow below a temperature of 1/89 in float32.
+    Ablated Learned Temperature Energy", 2024, whose sign is turned.
+    Differs: the authors' code sums exponentials before it takes the logarithm, which overflow below a temperature of
+    1/89 in float32.
 
     >>> asked = {"logits": [[0.9, 0.1], [0.9, 0.1]], "temperature": [[0.1], [1.0]]}
     >>> [round(s, 2) for s in AbeT().score(asked).tolist()]

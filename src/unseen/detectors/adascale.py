@@ -44,8 +44,9 @@ class AdaSCALE(Step):
     Raises: WrongUse, for another variant, quantiles or shares that there cannot be, or another weight.
     Cost: two forward passes and one backward pass through the network for each input, known ones too; at most 5000
     numbers.
-    Source: Regmi, "AdaSCALE: Adaptive Scaling for OOD Detection", arXiv 2503.08023, 2025. The constants are those
-    of OpenOOD's ``adascale_a`` and ``adascale_l``, which choose among others by unknown inputs.
+    Source: Regmi, "AdaSCALE: Adaptive Scaling for OOD Detection", arXiv 2503.08023, 2025.
+    Differs: OpenOOD chooses the quantiles, among others, with unknown inputs at hand; its ``adascale_a`` and
+    ``adascale_l`` begin with the constants that are the defaults here.
 
     >>> known = {"features": [[4.0, 1.0], [3.0, 2.0]], "logits": [[1.0], [1.0]], Nudged().key: [[4.0, 1.0], [2.5, 2.0]]}
     >>> step = AdaSCALE("L", lower=0.0, upper=0.9).fit(known)

@@ -40,8 +40,8 @@ class BinaryDiscriminator(Detector):
     needs = frozenset({"features"})
     traits = frozenset({"uses_unknown", "two_pass"})
     paper = Paper(
-        "Breaking Down Out-of-Distribution Detection: Many Methods Based on OOD Training Data Estimate a Combination of "
-        "the Same Core Quantities",
+        "Breaking Down Out-of-Distribution Detection: Many Methods Based on OOD Training Data Estimate a Combination "
+        "of the Same Core Quantities",
         "Bitterwolf, Meinke, Augustin, Hein",
         "ICML",
         2022,

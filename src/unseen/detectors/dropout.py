@@ -27,12 +27,12 @@ class Dropout(Detector):
     has them, are another thing: there each pass is one of the whole network.
 
     Args:
-        passes: ``R``, from 1; from 2 for the variance. OpenOOD takes 5, pytorch-ood 30.
+        passes: ``R``, from 1; from 2 for the variance.
         p: share of the features that is silenced, from 0 and below 1.
-        reduce: ``"logits"``: the logarithm of the largest probability of the mean logits, as OpenOOD has it. As the
-            mean of the passes is linear too, it costs one product, whatever ``R`` is. ``"probabilities"``: that of the
-            mean probabilities, the paper's estimate of them. ``"variance"``: minus the variance of a probability over
-            the passes, divided by ``R - 1``, averaged over classes; it calls an input known whose logits are all small.
+        reduce: ``"logits"``: the logarithm of the largest probability of the mean logits. As the mean of the passes is
+            linear too, it costs one product, whatever ``R`` is. ``"probabilities"``: that of the mean probabilities,
+            the paper's estimate of them. ``"variance"``: minus the variance of a probability over the passes, divided
+            by ``R - 1``, averaged over classes; it calls an input known whose logits are all small.
         seed: of the masks.
 
     Reads: ``features (N, D)``, and the linear head behind the logits; labels only where no head is there and one must
@@ -44,6 +44,8 @@ class Dropout(Detector):
     for the others ``R + 1``.
     Source: Gal, Ghahramani, "Dropout as a Bayesian Approximation: Representing Model Uncertainty in Deep Learning",
     ICML 2016; the variance after Kendall, Badrinarayanan, Cipolla, "Bayesian SegNet", BMVC 2017.
+    Differs: OpenOOD takes the mean logits, of 5 passes. The dropout of pytorch-ood is that of the network's own layers,
+    which is `MCD` here.
 
     >>> from unseen.signals import LinearHead
     >>> head = LinearHead(torch.eye(2), torch.zeros(2))

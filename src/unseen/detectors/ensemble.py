@@ -15,10 +15,10 @@ class Ensemble(Detector):
     With the logits ``l_r`` and probabilities ``p_r`` of network ``r = 1 .. R``, see ``reduce``.
 
     Args:
-        reduce: ``"probabilities"``: the logarithm of the largest mean probability, as the paper averages;
-            ``"logits"``: that of the mean logits, as OpenOOD has it; ``"variance"``: minus the variance of a
-            probability over the networks, divided by ``R - 1``, averaged over classes; it calls an input known whose
-            logits are all small, and needs two networks.
+        reduce: ``"probabilities"``: the logarithm of the largest mean probability, as the paper averages; ``"logits"``:
+            that of the mean logits; ``"variance"``: minus the variance of a probability over the networks, divided by
+            ``R - 1``, averaged over classes; it calls an input known whose logits are all small, and needs two
+            networks.
 
     Reads: ``samples (N, R, C)``, the logits of ``R`` networks, from arrays or the encoder ``ensemble``; nothing is
     learnt.
@@ -26,6 +26,7 @@ class Ensemble(Detector):
     Raises: WrongUse, for another ``reduce``.
     Source: Lakshminarayanan, Pritzel, Blundell, "Simple and Scalable Predictive Uncertainty Estimation using Deep
     Ensembles", NeurIPS 2017, section 2.4.
+    Differs: OpenOOD takes the mean logits, of 5 networks.
 
     >>> round(Ensemble().score({"samples": [[[0.0, 9.0], [9.0, 0.0]]]}).item(), 3)  # both are sure, of another class
     -0.693

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from unseen.detectors._mean import deviation, grand_mean
 from unseen.detectors.base import Detector
 from unseen.errors import NotEnoughKnown, WrongUse
 from unseen.heads._implied import head_behind
@@ -69,10 +70,9 @@ class FDBD(Detector):
         weight, classes = head.weight.double(), len(head.weight)
         if classes < 2:
             raise NotEnoughKnown(f"FDBD measures from boundaries between classes and needs two classes, got {classes}")
-        moments = support.moments("features")
-        mean = moments.grand_mean()
+        mean = grand_mean(support)
         center = mean if self.origin == "mean" else torch.zeros_like(mean)
-        spread = (moments.total().trace() / len(moments) + (mean - center).square().sum()).sqrt()
+        spread = deviation(support, center)
         if not spread > 0:
             raise NotEnoughKnown(
                 "FDBD: the known inputs do not differ from the origin, so there is no scale: add inputs"

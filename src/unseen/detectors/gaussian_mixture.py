@@ -42,8 +42,9 @@ class GaussianMixture(Detector):
     ``N d`` numbers more, and up to 500 walks over them.
     Source: Bishop, "Novelty detection and neural network validation", IEE Proceedings 1994, for the density as the
     score; Dempster, Laird, Rubin, "Maximum Likelihood from Incomplete Data via the EM Algorithm", JRSS B 1977, section
-    4.3. OpenOOD takes 50 directions and clusters, leaves the determinant out, and adds 1e-45 to a density in float32,
-    at which far inputs tie.
+    4.3.
+    Differs: OpenOOD takes 50 directions and clusters, leaves the determinant out, and adds 1e-45 to a density in
+    float32, at which far inputs tie.
 
     >>> known = [[-5.0], [-4.0], [4.0], [5.0]]
     >>> detector = GaussianMixture(clusters=2, floor=0.0).fit(known)

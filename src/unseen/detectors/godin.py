@@ -27,11 +27,11 @@ class GODIN(Detector):
 
     Args:
         epsilon: length of the step; the paper chooses among powers of 2 times 0.0025 the one by which known inputs
-            gain most, OpenOOD takes 0.0025.
-        units: of the step: ``"pixels"`` are those of values in ``[0, 1]``, whatever each channel was divided by, as in
-            OpenOOD; ``"normalised"`` are those of the network's input, as in the formula of the paper.
-        readout: ``"logit"``, the paper's; ``"probability"`` ranks by the softmax of the logits, as OpenOOD does: it is
-            the lead of the winner, ``l_y - log mean_{c != y} exp(l_c)``, which does not saturate.
+            gain most.
+        units: of the step: ``"pixels"`` are those of values in ``[0, 1]``, whatever each channel was divided by;
+            ``"normalised"`` are those of the network's input, as in the formula of the paper.
+        readout: ``"logit"``, the paper's; ``"probability"`` ranks by the softmax of the logits: it is the lead of the
+            winner, ``l_y - log mean_{c != y} exp(l_c)``, which does not saturate.
 
     Reads: ``Perturbed(..., towards="logit")``, the logits of the moved input, which a network gives (not stored arrays,
     nor a head before the detector); labels ignored; nothing is learnt.
@@ -40,6 +40,8 @@ class GODIN(Detector):
     Cost: two forward passes and one backward pass through the network for each query, none for known inputs.
     Source: Hsu, Shen, Jin, Kira, "Generalized ODIN: Detecting Out-of-Distribution Image Without Learning From
     Out-of-Distribution Data", CVPR 2020, section 3.2.
+    Differs: OpenOOD has the layer that is trained for it, takes the softmax of its ``h``, which is
+    ``readout="probability"`` here, and steps by 0.0025 in units of pixels, both defaults here.
 
     >>> moved = {Perturbed(0.0025, temperature=1, towards="logit").key: [[3.0, 1.0, 1.0], [3.0, 3.0, 3.0]]}
     >>> GODIN().score(moved).tolist(), [round(s, 3) for s in GODIN(readout="probability").score(moved).tolist()]

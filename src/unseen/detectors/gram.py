@@ -33,17 +33,20 @@ class Gram(Detector):
     Args:
         layers: dotted names of layers, or stages from the back, with commas between them. The paper takes every
             convolution and activation.
-        orders: highest power ``p``, from 1; OpenOOD takes 5, the paper 10.
+        orders: highest power ``p``, from 1; the paper takes 10.
         floor: share of the mean bound, above 0.
 
-    Reads: ``logits (N, C)`` and the Gram statistics of the layers; labels ignored. OpenOOD and pytorch-ood keep bounds
-    by label, and OpenOOD divides the score by the largest probability.
+    Reads: ``logits (N, C)`` and the Gram statistics of the layers; labels ignored.
     Returns: ``(N,)``, at most 0, in mean deviations of known inputs that were held out. Inputs within all bounds tie at
     0: of a network with a hundred channels half of the known, the fewer the more layers are asked.
     Raises: WrongUse, for other layers, orders or floors; NotEnoughKnown, when no class is predicted for two known
     inputs, or those that are predicted the same do not differ in a layer.
     Cost: ``2 C`` numbers for each channel and order, ``4 C`` while it learns; one walk over the known inputs.
     Source: Sastry, Oore, "Detecting Out-of-Distribution Examples with Gram Matrices", ICML 2020, section 3.
+    Differs: OpenOOD and pytorch-ood keep bounds by label, and all statistics in memory while they do; OpenOOD takes 5
+    orders and divides the score by the largest probability. oodeel goes by prediction, as is done here, with quantiles
+    in the place of the smallest and the largest value, and takes the root before it sums rows. All of them divide by
+    the bound, with 1e-6 added to it.
 
     >>> maps = GramStatistics("-1", orders=1).key
     >>> detector = Gram(layers="-1", orders=1).fit({"logits": [[1.0]] * 3, maps: [[2.0], [4.0], [3.0]]})

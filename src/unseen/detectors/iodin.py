@@ -35,6 +35,8 @@ class IODIN(Detector):
     Cost: two forward passes and one backward pass through the network for each query, none for known inputs.
     Source: Regmi, "Going Beyond Conventional OOD Detection", arXiv 2411.10794, 2024, whose author put it into OpenOOD
     as ``iodin``; the constants are those there.
+    Differs: OpenOOD answers with the largest probability itself, which at a temperature of 1000 is ``1 / C`` and a few
+    thousandths, and chooses ``epsilon`` and ``T`` with unknown inputs at hand.
 
     >>> detector = IODIN(temperature=1.0)
     >>> moved = {Perturbed(0.0014, 1.0, coordinates="largest").key: [[3.0, 1.0, 1.0], [3.0, 3.0, 3.0]]}

@@ -30,6 +30,8 @@ class KernelDensity(Detector):
     Cost: ``N D`` numbers; a query compares with all of them.
     Source: Parzen, "On Estimation of a Probability Density Function and Mode", Annals of Mathematical Statistics 1962;
     Scott, "Multivariate Density Estimation", 1992, equation 6.42, for the width, with one ``s`` for all features.
+    Differs: scikit-learn takes the width in units of the features; its ``"scott"`` is ``N^(-1 / (D + 4))``, without
+    ``s``.
 
     >>> detector = KernelDensity().fit([[-1.0], [1.0]])
     >>> [round(s, 2) for s in detector.score([[0.0], [1.0], [30.0]]).tolist()]

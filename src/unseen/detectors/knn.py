@@ -76,10 +76,11 @@ class KNN(Detector):
     first query after loading, and so where a guard is loaded, on one thread: time that grows faster than ``N``.
     Traits: ``"not_exportable"`` with FAISS; ``"sampled"`` with a share, lists or a graph; ``"rebuilt_on_load"`` with a
     graph.
-    Source: Sun, Ming, Zhu, Li, "Out-of-Distribution Detection with Deep Nearest Neighbors", ICML 2022,
-    section 3. The authors' minus sign is kept; their code returns the squared distance, which ranks alike. The graph:
-    Malkov, Yashunin, "Efficient and Robust Approximate Nearest Neighbor Search Using Hierarchical Navigable Small World
-    Graphs", IEEE TPAMI 2020.
+    Source: Sun, Ming, Zhu, Li, "Out-of-Distribution Detection with Deep Nearest Neighbors", ICML 2022, section 3. The
+    authors' minus sign is kept. The graph: Malkov, Yashunin, "Efficient and Robust Approximate Nearest Neighbor Search
+    Using Hierarchical Navigable Small World Graphs", IEEE TPAMI 2020.
+    Differs: the authors' code, OpenOOD and oodeel return the squared distance, which ranks alike. OpenOOD chooses ``k``
+    with unknown inputs at hand. pytorch-ood of 2024 took ``k = 1`` and features of any length.
 
     >>> detector = KNN(k=2).fit([[1.0, 0.0], [0.0, 1.0]])
     >>> round(detector.score([[3.0, 0.0]]).item(), 3)

@@ -14,9 +14,7 @@ class LocalOutlierFactor(EstimatorDetector):
 
     ``score(x) = -mean_o r(o) / r(x)`` over the ``k`` nearest known inputs ``o``, with the density ``r(x) = 1 / mean_o
     max(|x - o|, d_k(o))`` and ``d_k(o)`` the distance from ``o`` to its own ``k``-th neighbour. So a loose class may
-    have its members further apart than a tight one. Copies among the known count once: where more than ``k`` inputs are
-    the same, they would be infinitely dense and everything beside them infinitely unknown. The search is
-    scikit-learn's.
+    have its members further apart than a tight one. Copies among the known count once. The search is scikit-learn's.
 
     Args:
         k: neighbours, from 1. The paper advises 10 at least.
@@ -28,6 +26,8 @@ class LocalOutlierFactor(EstimatorDetector):
     after loading: ``N^2 D`` products.
     Source: Breunig, Kriegel, Ng, Sander, "LOF: Identifying Density-Based Local Outliers", SIGMOD 2000, definitions 3
     to 7, and the remark on copies after definition 6. The paper's sign is turned.
+    Differs: scikit-learn counts each copy, so that where more than ``k`` inputs are the same, these are all but
+    infinitely dense and everything beside them is unknown.
 
     >>> known = [[0.0], [1.0], [2.0], [3.0], [4.0]]
     >>> [round(s, 2) for s in LocalOutlierFactor(k=2).fit(known).score([[2.0], [9.0]]).tolist()]

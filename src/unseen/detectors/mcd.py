@@ -20,11 +20,10 @@ class MCD(Detector):
     features of any network before its last layer, without passes.
 
     Args:
-        passes: ``R``, from 1; from 2 for the variance. pytorch-ood takes 30.
-        reduce: ``"probabilities"``: the logarithm of the largest mean probability, the paper's estimate;
-            ``"logits"``: that of the mean logits; ``"variance"``: minus the variance of a probability over the passes,
-            divided by ``R - 1``, averaged over classes, as pytorch-ood has it by default; it calls an input known whose
-            logits are all small.
+        passes: ``R``, from 1; from 2 for the variance.
+        reduce: ``"probabilities"``: the logarithm of the largest mean probability, the paper's estimate; ``"logits"``:
+            that of the mean logits; ``"variance"``: minus the variance of a probability over the passes, divided by
+            ``R - 1``, averaged over classes; it calls an input known whose logits are all small.
         seed: of the masks.
 
     Reads: the logits of ``R`` passes; nothing is learnt.
@@ -33,6 +32,9 @@ class MCD(Detector):
     Cost: ``R`` forward passes.
     Source: Gal, Ghahramani, "Dropout as a Bayesian Approximation: Representing Model Uncertainty in Deep Learning",
     ICML 2016; the variance after Kendall, Badrinarayanan, Cipolla, "Bayesian SegNet", BMVC 2017.
+    Differs: pytorch-ood takes 30 passes, as is the default here, and the variance unless told; it puts the whole model
+    but its batch normalisation into training mode. What OpenOOD calls MCD is another method, of a network with two
+    heads.
 
     >>> detector = MCD(passes=2)
     >>> samples = Samples(draws=2).key

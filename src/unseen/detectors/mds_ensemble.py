@@ -48,7 +48,7 @@ class MDSEnsemble(Detector):
     Cost: for a layer of ``D`` channels ``D^2 + 2 C D`` numbers, and ``4 D^2`` while it learns; a query costs a backward
     pass and a forward pass for each layer and one forward pass before, known inputs two walks and no pass of their own.
     Source: Lee, Lee, Lee, Shin, "A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial
-    Attacks", NeurIPS 2018, algorithm 1. The paper takes every residual stage, chooses ``epsilon`` by unknown inputs, and
+    Attacks", NeurIPS 2018, algorithm 1. The paper takes every residual stage, chooses ``epsilon`` by unknown inputs and
     learns the weights from inputs of validation that were moved; 0.0014 is that of OpenOOD.
 
     >>> known = {LayerStatistics("-1").key: [[0.0, 1.0], [2.0, 1.0], [4.0, 1.0]]}  # one channel: mean, deviation

@@ -42,6 +42,8 @@ class NAC(Detector):
     Cost: ``bins`` numbers a neuron; a query is the head's product twice, and looks one number up for each neuron.
     Source: Liu, Tian, Li, Ma, Wang, "Neuron Activation Coverage: Rethinking Out-of-distribution Detection and
     Generalization", ICLR 2024, section 3. The paper chose its numbers on unknown inputs.
+    Differs: pytorch-ood cuts ``[0, 1]`` into bins that are narrow next to 0 and 1, with one steepness of 100 and 50
+    known inputs to cover a bin for every network.
 
     >>> from unseen.signals import LinearHead
     >>> head = LinearHead(torch.eye(2), torch.zeros(2))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from unseen.detectors._mean import class_means, grand_mean
 from unseen.detectors.base import Detector
 from unseen.errors import WrongUse
 from unseen.parts import Paper
@@ -60,9 +61,8 @@ class NearestPrototype(Detector):
         """Keep the mean of every class that has inputs."""
         if self.metric not in ("euclidean", "cosine"):
             raise WrongUse(f"NearestPrototype(metric={self.metric!r}): the metric is 'euclidean' or 'cosine'")
-        moments = support.moments("features")
-        means = moments.mean[moments.count > 0]
-        origin = moments.grand_mean() if self.metric == "euclidean" else torch.zeros_like(means[0])
+        means = class_means(support)
+        origin = grand_mean(support) if self.metric == "euclidean" else torch.zeros_like(means[0])
         precision = support.dtype("features")
         self.origin = origin.to(precision)
         self.prototypes = (means - origin if self.metric == "euclidean" else normalize(means)).to(precision)

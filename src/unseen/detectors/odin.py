@@ -34,8 +34,11 @@ class ODIN(Detector):
     Raises: WrongUse, for other numbers or units.
     Cost: two forward passes and one backward pass through the network for each query, none for known inputs.
     Source: Liang, Li, Srikant, "Enhancing the Reliability of Out-of-distribution Image Detection in Neural Networks",
-    ICLR 2018, equations 1 and 2. The paper chooses ``epsilon`` by unknown inputs; 0.0014 is that of OpenOOD and
-    pytorch-ood. A slope of exactly 0 moves nothing here, as in pytorch-ood; in OpenOOD it counts as positive.
+    ICLR 2018, equations 1 and 2. The paper chooses ``epsilon`` by unknown inputs.
+    Differs: OpenOOD, pytorch-ood and oodeel answer with the largest probability itself. OpenOOD chooses ``epsilon`` and
+    ``T`` with unknown inputs at hand; 0.0014, the default here, is its default and pytorch-ood's; oodeel takes 0.014 in
+    units of the network's input, and fails at 0. A slope of exactly 0 moves nothing here, as in pytorch-ood and oodeel;
+    in OpenOOD it counts as positive.
 
     >>> detector = ODIN()
     >>> moved = {Perturbed(epsilon=0.0014, temperature=1000).key: [[3.0, 1.0, 1.0], [3.0, 3.0, 3.0]]}

@@ -23,9 +23,9 @@ class OneClassSVM(Detector):
 
     ``score(x) = log sum_i a_i exp(-g |x - x_i|^2)``: the weights ``a_i >= 0`` sum to 1 and are those of the support
     vectors, the known inputs on or outside of the boundary. The paper's decision function is the sum less a constant,
-    so the order is its order; but the sum is 0 for all inputs beyond a distance, and its logarithm is not. With
-    ``nu = 1`` every known input weighs the same, and the score is a kernel density. The solver is libsvm in
-    scikit-learn; what it finds are tensors, which are kept, so nothing is solved again after loading.
+    so the order is its order. With ``nu = 1`` every known input weighs the same, and the score is a kernel density. The
+    solver is libsvm in scikit-learn; what it finds are tensors, which are kept, so nothing is solved again after
+    loading.
 
     Args:
         nu: share of the known inputs that may lie outside, in (0, 1]; at least that share are support vectors.
@@ -40,6 +40,8 @@ class OneClassSVM(Detector):
     The fit takes between ``N^2`` and ``N^3`` steps.
     Source: Schölkopf, Platt, Shawe-Taylor, Smola, Williamson, "Estimating the Support of a High-Dimensional
     Distribution", Neural Computation 2001, section 3.
+    Differs: scikit-learn answers with the sum or with the decision function, which are the same for all inputs beyond a
+    distance, as the sum is 0 there; its logarithm is not.
 
     >>> known = [[-2.0], [-1.0], [0.0], [1.0], [2.0]]
     >>> inside, outside = OneClassSVM().fit(known).score([[0.5], [9.0]]).tolist()

@@ -29,8 +29,8 @@ class PatchCore(Detector):
     Args:
         share: of the known patches, how many are kept; fewer, where all others are copies of those. The paper takes
             0.01, 0.1 and 0.25.
-        neighbours: ``b``, from 1. With 1 the weight is left out, as in the authors' released code. The paper does not
-            name its number; later implementations take 9.
+        neighbours: ``b``, from 1. With 1 the weight is left out. The paper does not name its number; later
+            implementations take 9.
         projection: how many random directions patches are seen in while the bank is chosen; with as many features or
             fewer they are seen as they are. The authors take 128.
         seed: of the projection, and of the patch that is kept first.
@@ -42,8 +42,9 @@ class PatchCore(Detector):
     Cost: for ``M`` patches in the bank ``M (D + b)`` numbers; a query compares each of its patches with all of them.
     While it learns, the projections of all known patches, and ``M`` walks over them.
     Source: Roth, Pemula, Zepeda, Schölkopf, Brox, Gehler, "Towards Total Recall in Industrial Anomaly Detection", CVPR
-    2022, equations 5 to 7. How patches are pooled from a network's layers is not part of it. OpenOOD weights by the
-    farthest of the patches nearest to ``x*``, and squares distances.
+    2022, equations 5 to 7. How patches are pooled from a network's layers is not part of it.
+    Differs: the authors' released code leaves the weight out. OpenOOD weights by the farthest of the patches nearest to
+    ``x*``, and squares distances.
 
     >>> known = [[[0.0], [5.0]], [[1.0], [6.0]]]
     >>> detector = PatchCore(share=1.0, neighbours=1).fit({"local": known})

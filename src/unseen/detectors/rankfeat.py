@@ -18,9 +18,8 @@ class RankFeat(Detector):
     layer's map ``F (channels, positions)`` of the input is replaced by ``F - s_1 u_1 v_1'`` (`RankReduced`). Unknown
     inputs often have a much larger ``s_1``, and lose more with it.
 
-    The component is found by an exact eigenvalue problem; the authors also offer some steps of a power iteration from
-    a random start. Their RankWeight, which takes the largest component off the weights too, is left out: it is another
-    network, not another question to this one.
+    The component is found by an exact eigenvalue problem. The authors' RankWeight, which takes the largest component
+    off the weights too, is left out: it is another network, not another question to this one.
 
     Args:
         layers: dotted names of layers that give maps, or stages from the back, with commas between them; the authors
@@ -32,6 +31,8 @@ class RankFeat(Detector):
     Cost: a forward pass and an eigenvalue problem of the smaller side of the map for each layer and input.
     Source: Song, Sebe, Wang, "RankFeat: Rank-1 Feature Removal for Out-of-distribution Detection", NeurIPS 2022,
     section 3.
+    Differs: the authors also offer some steps of a power iteration, from a random start, in the place of the eigenvalue
+    problem. pytorch-ood asks one layer only.
 
     >>> detector = RankFeat(layers="-1,-2")
     >>> last, before = (RankReduced(layer).key for layer in ("-1", "-2"))

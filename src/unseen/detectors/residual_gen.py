@@ -31,6 +31,8 @@ class ResidualGEN(GEN):
     Cost: one eigenvalue problem of ``D x D``; ``D (C + D - d)`` numbers; a query is one product with all of them.
     Source: Liu, Lochman, Zach, "GEN: Pushing the Limits of Softmax-Based Out-of-Distribution Detection", CVPR 2023, the
     combination with the residual of ViM.
+    Differs: OpenOOD, pytorch-ood and oodeel have both factors, each inside a detector of its own, and not their
+    product.
 
     >>> from unseen.signals import LinearHead
     >>> head = LinearHead(torch.tensor([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]]), torch.zeros(2))

@@ -39,15 +39,13 @@ class WeightedEnergy(Detector):
 
     >>> known, unknown = [[5.0, 0.0], [0.0, 1.0], [4.0, 0.0], [0.0, 0.8]], [[0.0, 0.4], [3.0, 0.0], [0.0, 0.5]]
     >>> detector = WeightedEnergy().fit({"logits": known}, unknown={"logits": unknown})
-    >>> bool(detector.log_weights[1] > detector.log_weights[0])  # a 3 of the first class says less than a 1 of the second
+    >>> bool(detector.log_weights[1] > detector.log_weights[0])  # 3 of one says less than 1 of the other
     True
     """
 
     needs = frozenset({"logits"})
     traits = frozenset({"uses_unknown", "two_pass"})
-    paper = Paper(
-        "VOS: Learning What You Don't Know by Virtual Outlier Synthesis", "Du, Wang, Cai, Li", "ICLR", 2022
-    )
+    paper = Paper("VOS: Learning What You Don't Know by Virtual Outlier Synthesis", "Du, Wang, Cai, Li", "ICLR", 2022)
     log_weights: Tensor  # (C,) log w
     line: Tensor  # (2,) a and b
 
@@ -101,7 +99,8 @@ class WeightedEnergy(Detector):
     def forward(self, signals: Mapping[str, Tensor]) -> Tensor:
         """Log odds ``(B,)``."""
         a, b = self.line
-        return a * logsumexp(signals["logits"] + self.log_weights, dim=1) + b
+        scores: Tensor = a * logsumexp(signals["logits"] + self.log_weights, dim=1) + b
+        return scores
 
 
 def _energies(signals: Signals) -> Iterator[Tensor]:
