@@ -632,8 +632,8 @@ def bench_trends() -> str:
     parts = [
         "Points of AUROC above `msp`, as published and here:",
         _table(head, rows),
-        f"Rank correlation (Spearman's) of the published and our AUROC over {trends['detectors']} detectors, `msp` among "
-        f"them: {trends['spearman']['near']:.2f} on near sets, {trends['spearman']['far']:.2f} on far ones.",
+        f"Rank correlation (Spearman's) of the published and our AUROC over {trends['detectors']} detectors, `msp` "
+        f"among them: {trends['spearman']['near']:.2f} on near sets, {trends['spearman']['far']:.2f} on far ones.",
         "Published a point or more above or below `msp`, and here:",
     ]
     told = []
@@ -679,8 +679,9 @@ def one_pass() -> str:
     confidence = found["free_over_forward"]["confidence"]
     return "\n\n".join(
         [
-            f"CPU seconds for {found['images']:,} images of 32 x 32, half of them learnt from and half asked about; medians "
-            f"of {found['repeats']} turns, in brackets a range that holds the median with {100 * confidence:.0f} %:",
+            f"CPU seconds for {found['images']:,} images of 32 x 32, half of them learnt from and half asked about; "
+            f"medians of {found['repeats']} turns, in brackets a range that holds the median with "
+            f"{100 * confidence:.0f} %:",
             _table(("what", "CPU s", "times"), rows),
             "Fit and scores of each, from what the encoder said, most first. Passes that depend on what was learnt are "
             "made at the query, and are part of that time:",

@@ -1,6 +1,7 @@
 """The gallery runs, the pictures are those that their script draws, and the advice repeats measured numbers."""
 
 import importlib.util
+import json
 import re
 import runpy
 from pathlib import Path
@@ -54,6 +55,18 @@ def own_network(seen, folder):
     assert right > 0.95  # the network was trained; what follows says little about one that was not
     assert seen["verdicts"].unseen.mean() > 0.5
     assert seen["guard"].detector.expression() == "own >> energy"
+
+
+def asks_the_network(seen, folder):
+    rows = {row.name: row for row in seen["found"].rows}
+    assert rows.keys() == set(seen["tried"])  # the network answered what each asks for
+    passes = {name: sum(row.passes) for name, row in rows.items()}
+    assert passes["own >> msp"] == passes["own >> energy"] == 0
+    assert passes["odin"] == 3
+    assert passes["own >> nac(layers='features,-1')"] == 2
+    assert rows["odin"].means["near"]["auroc"] > 0.9
+    assert seen["guard"].detector.expression() == "odin"
+    assert seen["verdicts"].unseen.mean() > 0.5
 
 
 def timm_model(seen, folder):
@@ -179,10 +192,23 @@ def test_what_is_advised_can_be_made():
 
 
 def test_what_the_comparison_misses_is_not_here():
-    line = (DOCS / "comparison.md").read_text(encoding="utf-8").split("Nothing here looks", 1)[1].split("\n- ")[0]
+    line = (DOCS / "comparison.md").read_text(encoding="utf-8").split("missing here:", 1)[1].split("\n- ")[0]
     missed = [name.lower() for name in re.findall(r"`(\w+)`", line)]
-    assert len(missed) > 2
+    assert len(missed) > 8
     assert not set(missed) & set(registry.names("detectors"))
+
+
+def test_the_numbers_of_the_comparison_are_counted():
+    page = (DOCS / "comparison.md").read_text(encoding="utf-8")
+    parts = [registry.find("detectors", name) for name in registry.names("detectors")]
+    assert f"here are {sum(issubclass(part, Detector) for part in parts)} detectors and nine steps" in page
+    assert sum(not issubclass(part, Detector) for part in parts) == 9
+    measured = json.loads((ROOT / "experiments" / "results" / "cifar10_pytorch_ood.json").read_text(encoding="utf-8"))
+    networks = list(measured["networks"].values())
+    pairs = list(zip(*(about["rows"] for about in networks), strict=True))
+    alike = sum(all(row["rank_correlation"] > 1 - 1e-6 for row in same) for same in pairs)
+    assert f"{alike} of the {len(pairs)} pairs" in page
+    assert f"rank {networks[0]['n']:,} images alike" in page
 
 
 def test_every_detector_is_weighed():

@@ -27,5 +27,22 @@ def test_results_say_how_they_were_made(path):
     assert {"date", "python", "torch", "numpy", "cpu", "cores"} <= about["environment"].keys()
 
 
+def test_what_the_page_says_of_the_bench_is_so():
+    """The words of results.md around the two tables of the bench, after a rerun too."""
+    found = json.loads((ROOT / "experiments" / "results" / "bench_cifar10.json").read_text(encoding="utf-8"))
+    density = "told apart by a density of raw pixels alone"
+    assert {"tiny", "tiny_overlap"} <= {text.split()[1].rstrip(":") for text in found["warnings"] if density in text}
+    named = {text.split()[1].rstrip(":") for text in found["warnings"]}
+    assert found["sets"].keys() - named  # there are sets to look at
+    agree = {}
+    for kind in ("near", "far"):
+        for side in (1, -1):
+            moved = [row for row in found["trends"]["against_msp"] if side * row[f"{kind}_published"] >= 0.01]
+            same = sum(side * row[f"{kind}_here"] > 0 for row in moved)
+            agree[kind, side] = same / len(moved)
+    assert min(agree["near", 1], agree["near", -1], agree["far", 1]) > 0.5 > agree["far", -1]
+    assert max(found["trends"]["spearman"].values()) < 0.5
+
+
 def test_no_table_is_left_over():
     assert {path.name for path in (ROOT / "docs" / "tables").glob("*.md")} == set(TABLES.DRAWN)

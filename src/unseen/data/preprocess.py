@@ -85,6 +85,8 @@ class Preprocess:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
             raise BadInput(f"expected uint8 (H, W, 3), got {image.dtype} {image.shape}")
         height, width = self.shape
+        if image.shape[:2] == (height, width):  # either way of resizing would give it back
+            return image.copy()
         picture, method = Image.fromarray(image), _FILTERS[self.interpolation]
         if self.resize == "squash":
             return np.array(picture.resize((width, height), method))

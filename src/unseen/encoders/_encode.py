@@ -252,14 +252,20 @@ def _made(
     parts: dict[str, list[np.ndarray]] = {}
     reasons: dict[int, str] = {}
     small: list[np.ndarray | None] = []
+    some = max(1, BATCH // (2 * workers))  # rows a task: small images are read in less time than a task takes
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        reading: deque[list[Future[_Prepared | str]]] = deque()
+        reading: deque[list[Future[list[_Prepared | str]]]] = deque()
         try:
             for number, (start, rows) in enumerate(plan):
                 while len(reading) < AHEAD and number + len(reading) < len(plan):
                     ahead = plan[number + len(reading)][1]
-                    reading.append([pool.submit(_read, inputs, encoder, row) for row in ahead])
-                images = [future.result() for future in reading.popleft()]
+                    reading.append(
+                        [
+                            pool.submit(_read_some, inputs, encoder, ahead[i : i + some])
+                            for i in range(0, len(ahead), some)
+                        ]
+                    )
+                images = [image for future in reading.popleft() for image in future.result()]
                 if blank is None:
                     blank = np.zeros_like(encoder.prepare(np.zeros((8, 8, 3), dtype=np.uint8)))
                 batch = np.stack(
@@ -292,6 +298,10 @@ class _Prepared:
 
 
 _NOTHING = np.zeros(64, np.uint8)  # the thumbnail of what cannot be read
+
+
+def _read_some(inputs: Inputs, encoder: Encoder, rows: range) -> list[_Prepared | str]:
+    return [_read(inputs, encoder, row) for row in rows]
 
 
 def _read(inputs: Inputs, encoder: Encoder, row: int) -> _Prepared | str:
