@@ -28,6 +28,7 @@ import time
 import numpy as np
 import torch
 
+from machine import give_back
 from unseen.registry import create
 from unseen.signals import GramStatistics, LayerStatistics, LinearHead, Nudged, Signals, Support, key_of
 
@@ -118,6 +119,7 @@ def peak_anonymous_mb(call: Callable[[], Any]) -> tuple[float, float]:
 
 
 def _watched(call: Callable[[], Any]) -> tuple[float, float]:
+    give_back()
     before, seen, over = anonymous_mb(), [0.0], threading.Event()
 
     def watch() -> None:

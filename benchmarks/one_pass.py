@@ -10,8 +10,8 @@ are known, half are asked about. Timed in turn, the order turned each time:
 - ``passes``: the further passes that the other detectors need, made by the encoder alone, each once for all of them;
 - ``all``: `unseen.encode` for all requests, then fit and score of every detector that this network can answer.
 
-Then once ``rerun``: the detectors of ``free`` again, with the network run anew for each fit and for each query, as in
-libraries whose detectors hold the model.
+Then ``forward`` and ``free`` behind a ResNet-56, and once ``rerun``: the detectors of ``free`` again, with the network
+run anew for each fit and for each query, as in libraries whose detectors hold the model.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ APART = {
 
 
 def main(arguments: argparse.Namespace) -> None:
-    images, labels, encoder = real(arguments.images)
+    images, labels, encoder = real(arguments.images, "resnet20")
     half = len(images) // 2
     known: dict[str, Any] = {"images": images[:half], "labels": labels[:half], "classes": encoder.classes}
     asked: dict[str, Any] = {"images": images[half:]}
@@ -84,6 +84,7 @@ def main(arguments: argparse.Namespace) -> None:
         "wall_seconds": {name: median([row[name] for row in walls])["median"] for name in calls},
         "free_over_forward_by_wall": median([row["free"] / row["forward"] for row in walls]),
         "all_over_forward_and_passes": median([row["all"] / (row["forward"] + row["passes"]) for row in rows]),
+        "larger": larger(arguments.images, arguments.repeats),
         "rerun_cpu_seconds": round(again, 2),
         "rerun_over_free": median([again / row["free"] for row in rows]),
         "each_cpu_seconds": {name: round(float(np.median(spent)), 4) for name, spent in each.items()},
@@ -92,7 +93,31 @@ def main(arguments: argparse.Namespace) -> None:
     write("one_pass", result, sys.argv)
 
 
-def real(count: int) -> tuple[np.ndarray, np.ndarray, Encoder]:
+def larger(count: int, repeats: int) -> dict[str, Any]:
+    """``forward`` and ``free`` behind a ResNet-56: what detectors cost does not grow with the network."""
+    images, labels, encoder = real(count, "resnet56")
+    half = len(images) // 2
+    known: dict[str, Any] = {"images": images[:half], "labels": labels[:half], "classes": encoder.classes}
+    free = methods(encoder, known)[0]
+    walls, cpus = [], []
+    for repeat in range(repeats):
+        calls: dict[str, Callable[[], None]] = {
+            "forward": lambda: forward(encoder, images),
+            "free": lambda: once(encoder, known, {"images": images[half:]}, free, {}),
+        }
+        spent = {name: seconds(calls[name]) for name in (calls if repeat % 2 == 0 else reversed(calls))}
+        walls.append(spent["free"][0] / spent["forward"][0])
+        cpus.append(spent["free"][1] / spent["forward"][1])
+        print(json.dumps(spent), flush=True)
+    return {
+        "network": "ResNet-56",
+        "methods": len(free),
+        "free_over_forward": median(cpus),
+        "free_over_forward_by_wall": median(walls),
+    }
+
+
+def real(count: int, name: str) -> tuple[np.ndarray, np.ndarray, Encoder]:
     """Images, labels and the network of the experiments."""
     sys.path.insert(0, str(EXPERIMENTS))
     from cifar10_detectors import network
@@ -100,7 +125,7 @@ def real(count: int) -> tuple[np.ndarray, np.ndarray, Encoder]:
 
     parts = [cifar10(name) for name in ("train", "test")]
     images, labels = (np.concatenate([np.asarray(part[key]) for part in parts])[:count] for key in ("images", "labels"))
-    return images, labels, network("resnet20")
+    return images, labels, network(name)
 
 
 def methods(encoder: Encoder, known: dict[str, Any]) -> tuple[list[str], list[str]]:

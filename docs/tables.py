@@ -658,7 +658,10 @@ def one_pass() -> str:
         (
             f"one encoding, fit and scores of {len(free)} detectors of features and logits",
             _short(spent["free"]),
-            f"{_median(found['free_over_forward'])} x the network alone",
+            f"{_median(found['free_over_forward'])} x the network alone; by wall time, in which images are read beside "
+            f"the network, {_median(found['free_over_forward_by_wall'])} x; behind a {found['larger']['network']} "
+            f"{_median(found['larger']['free_over_forward'])} x, by wall time "
+            f"{_median(found['larger']['free_over_forward_by_wall'])} x",
         ),
         (
             "these detectors one by one, the network run again for each",
@@ -695,6 +698,22 @@ def one_pass() -> str:
     )
 
 
+def memory() -> str:
+    found = _read("benchmarks", "memory")
+    few, many = sorted({row["inputs"] for row in found["rows"]})
+    at = {(row["detector"], row["inputs"]): row for row in found["rows"]}
+    rows = [
+        (
+            f"`{name}`",
+            *(f"{at[name, count][key]:,}" for key in ("read_mb", "peak_mb") for count in (few, many)),
+            _short(at[name, many]["seconds"]),
+        )
+        for name in dict.fromkeys(row["detector"] for row in found["rows"])
+    ]
+    heads = [f"{what}, {count:,} inputs" for what in ("read, MB", "held, MB") for count in (few, many)]
+    return "\n\n".join([_table(("detector", *heads, f"fit of {many:,}, s"), rows), _made(found)])
+
+
 DRAWN: dict[str, Callable[[], str]] = {
     "audit_photos.md": lambda: audit("photos"),
     "audit_small.md": lambda: audit("small"),
@@ -716,6 +735,7 @@ DRAWN: dict[str, Callable[[], str]] = {
     "posthoc_speed.md": posthoc_speed,
     "posthoc_large.md": posthoc_large,
     "one_pass.md": one_pass,
+    "memory.md": memory,
     "fidelity.md": fidelity,
     "peers.md": peers,
     "differences.md": differing,

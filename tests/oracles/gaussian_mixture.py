@@ -10,7 +10,7 @@ def oracle(known, labels, asked, head, clusters, components, seed, floor):
     z, q = ((s["features"] - x.mean(axis=0)) @ basis for s in (known, asked))
     d = z.shape[1]
     ridge = floor * np.trace(z.T @ z) / n / d * np.eye(d)
-    codes = KMeans(clusters, n_init=10, random_state=seed).fit_predict(z)
+    codes = KMeans(clusters, n_init=1, random_state=seed).fit_predict(z)
     shares = np.eye(clusters)[codes]
 
     def densities(rows):

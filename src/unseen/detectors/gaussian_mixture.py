@@ -12,9 +12,9 @@ from unseen.parts import Paper
 from unseen.signals import Support
 from unseen.statistics import whitener
 
-STARTS = 10  # of k-means, of which the best is kept
 LONGEST = 100  # rounds of expectation and maximisation, as scikit-learn has it, whose mixture OpenOOD fits
 STILL = 1e-3  # mean log density that a round must gain for another to follow; likewise
+STARTS = 1  # of k-means; likewise
 FEWEST = 1e-9  # inputs of a cluster, below which it does not fall
 BLOCK = 1 << 22  # shares of clusters held at once
 
@@ -165,9 +165,12 @@ def _fitted(z: Tensor, codes: Tensor, clusters: int, floor: float) -> tuple[Tens
             u = part @ whiten
             far = u.square().sum(dim=1, keepdim=True) - 2 * u @ white.T + white.square().sum(dim=1)  # (b, K)
             log_shares = log_weights - 0.5 * far
-            level = logsumexp(log_shares, dim=1, keepdim=True)
-            shares = (log_shares - level).exp()
-            count, sums, gained = count + shares.sum(dim=0), sums + shares.T @ part, gained + level.sum()
+            most = log_shares.amax(dim=1, keepdim=True)
+            shares = (log_shares - most).exp_()
+            whole = shares.sum(dim=1, keepdim=True)  # at least 1
+            shares /= whole
+            count, sums = count + shares.sum(dim=0), sums + shares.T @ part
+            gained = gained + most.sum() + whole.log().sum()
         reached = float(gained / n - 0.5 * log_det)
         best, gain = reached, reached - best
     return log_weights, means, within

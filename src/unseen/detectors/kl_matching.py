@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,10 +48,12 @@ class KLMatching(Detector):
         2022,
     )
     log_typical: Tensor  # (K, C), log d_k
+    centered: Tensor  # (K, C), the same less its mean over k; made again after a load
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("log_typical", torch.empty(0, 0))
+        self.register_buffer("centered", torch.empty(0, 0), persistent=False)
 
     def learn(self, support: Support) -> None:
         """Mean probabilities of each predicted class, in float64."""
@@ -65,6 +68,14 @@ class KLMatching(Detector):
         there = count > 0
         typical = total[there] / count[there, None]
         self.log_typical = typical.log().clamp_min(LEAST).to(support.dtype("logits"))
+        self._center()
+
+    def _center(self) -> None:
+        self.centered = self.log_typical - self.log_typical.mean(dim=0)
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        super()._load_from_state_dict(*arguments)
+        self._center()
 
     def forward(self, signals: Mapping[str, Tensor]) -> Tensor:
         """Negative divergences ``(B,)``."""
@@ -73,7 +84,7 @@ class KLMatching(Detector):
         # From what the other classes leave: a log-softmax has rounded the winner's own part away.
         log_p = logits - logits.amax(dim=1, keepdim=True) + winner(p)[0][:, None]  # (B, C)
         # The nearest by one product, without what is common to all, whose rounding would decide between near ones.
-        nearest = (p @ (self.log_typical - self.log_typical.mean(dim=0)).T).argmax(dim=1)  # (B, K) -> (B,)
+        nearest = (p @ self.centered.T).argmax(dim=1)  # (B, K) -> (B,)
         log_d = self.log_typical[nearest]  # (B, C)
         gap = log_p - log_d
         # As p and d both add up to 1, sum p g = sum p g - p + d. These terms are not negative and do not cancel, while
