@@ -37,7 +37,8 @@ def readers_of_features():
     made = {name: create(name) for name in names("detectors")}
     detectors = {name: part for name, part in made.items() if isinstance(part, Detector)}
     texts = [f"ridge >> {name}" if "logits" in part.reads() else name for name, part in detectors.items()]
-    return [text for text in texts if create(text).reads() == {"features"}]
+    served = [text for text in texts if create(text).reads() == {"features"}]
+    return [text for text in served if "uses_unknown" not in create(text).traits]
 
 
 @pytest.fixture(scope="module")
@@ -363,3 +364,8 @@ def test_errors_of_rows_and_labels():
         NoveltyDetector().fit(x, labels[1:])
     with pytest.raises(NotFittedError):
         NoveltyDetector().predict(x)
+
+
+def test_a_detector_that_needs_unknown_rows_says_so():
+    with pytest.raises(WrongUse, match="binary_discriminator learns from unknown inputs too and none were given"):
+        NoveltyDetector("binary_discriminator").fit(np.random.default_rng(0).normal(size=(60, 3)))

@@ -60,8 +60,8 @@ def create(name: str, **arguments: Any) -> Any:
     Raises:
         WrongUse: for an unknown name or argument, or text that is not such an expression.
 
-    >>> create("knn", k=5)
-    KNN(k=5)
+    >>> create("energy", temperature=2.0)
+    Energy(temperature=2.0)
     >>> create("ridge >> energy")
     Ridge(penalty=10.0) >> Energy(temperature=1.0)
     """
