@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import threading
@@ -28,7 +27,7 @@ import time
 import numpy as np
 import torch
 
-from machine import give_back
+from machine import give_back, in_a_child
 from unseen.registry import create
 from unseen.signals import GramStatistics, LayerStatistics, LinearHead, Nudged, Signals, Support, key_of
 
@@ -101,20 +100,7 @@ def peak_anonymous_mb(call: Callable[[], Any]) -> tuple[float, float]:
 
     A child of its own, so that what an earlier call gave back cannot hide what this one takes.
     """
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.write(writing, json.dumps(_watched(call)).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as answer:
-        said = answer.read()
-    os.waitpid(child, 0)
-    if not said:
-        raise SystemExit("a child that measured memory died")
-    peak, seconds = json.loads(said)
+    peak, seconds = in_a_child(lambda: _watched(call))
     return peak, seconds
 
 
