@@ -105,6 +105,14 @@ def test_a_bench_of_all(encoder):
         assert row.sets["noise"]["auroc"] == pytest.approx(rows[row.name].sets["noise"]["auroc"], abs=1e-3)
 
 
+def test_a_network_of_other_classes_is_warned_of(encoder):
+    other = {"images": KNOWN["images"], "labels": [f"my {name}" for name in KNOWN["labels"]]}
+    found = unseen.bench(other, {"noise": NOISE}, None, encoder, detectors=["odin", "knn"])
+    assert any(text.startswith("odin read the network's own answers") for text in found.warnings)
+    found = unseen.bench(KNOWN, {"noise": NOISE}, None, encoder, detectors=["odin", "knn"])
+    assert not any("own answers" in text for text in found.warnings)
+
+
 def test_by_default_nobody_asks_the_network_for_more(encoder):
     found = unseen.bench(KNOWN, {"noise": NOISE}, None, encoder, cache=False)
     assert encoder._module.sloped == 0

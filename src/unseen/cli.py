@@ -1024,7 +1024,8 @@ def _show_bench(found: Mapping[str, Any]) -> None:
     for kind, about in found["groups"].items():
         out.print(f"\n{kind.capitalize()} sets, by {about['best']}", style="bold")
         plain = list(dict.fromkeys(row["baseline"] for row in found["baselines"]))
-        columns = ("inputs", "AUROC", level, "AP", "FPR", *plain)
+        # A line a word: with four baselines their names side by side leave no room for that of the set.
+        columns = ("inputs", "AUROC", level, "AP", "FPR", *("\n".join(what.split()) for what in plain))
         sets = _table("set", *columns, numbers=columns)
         for name in about["sets"]:
             of_set = shown[about["best"]]["sets"][name]

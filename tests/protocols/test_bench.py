@@ -518,6 +518,9 @@ def test_the_command(command, digits, folders, cache):
     result = json.loads(Path("bench.json").read_text())
     assert max(map(len, out.splitlines())) <= 80
     assert "…" not in out, "a column was cut"
+    (of_set,) = [line.split() for line in out.splitlines() if line.startswith("new digits ")]
+    found = next(one for one in result["detectors"] if one["name"] == result["groups"]["near"]["best"])["sets"]
+    assert of_set[-4:-3] == [f"{100 * found['new digits']['fpr_at_tpr95']:.1f}"], "of all columns, to the last"
     assert all(f" {one['name'].split()[-1]} " in f" {' '.join(out.split())} " for one in result["detectors"])
     assert "Near sets, by " in out
     assert out.index("detector") < out.index("Near sets") < out.index("Far sets") < out.index("Warning: ")

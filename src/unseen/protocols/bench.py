@@ -21,7 +21,7 @@ from unseen.metrics import Evaluation, Floats, bands, evaluate, holm
 from unseen.naming import did_you_mean, listed
 from unseen.protocols.audit import FIT_SHARE
 from unseen.protocols.candidates import Candidate, candidates, passes_of
-from unseen.signals import Climbed, Support
+from unseen.signals import Climbed, Request, Support
 
 KINDS = ("near", "far")
 # What scores a baseline of one or two numbers: two-sided, and it answers where all known inputs agree.
@@ -235,6 +235,7 @@ def bench(
     tried, not_tried = candidates(parts.fit, detectors)
     tried = list({candidate.name: candidate for candidate in tried}.values())
     parts = _asked(parts, [candidate.build({}) for candidate in tried], asking)
+    warnings.extend(_other_classes(parts.fit, [candidate.build({}) for candidate in tried]))
     plans: list[tuple[_Parts, Candidate, BenchRow]] = [
         (parts, candidate, BenchRow(candidate.name, _short(sources.known.encoder))) for candidate in tried
     ]
@@ -459,6 +460,19 @@ def _correct(detector: Detector, parts: _Parts) -> NDArray[np.bool_] | None:
         return None
     named = np.concatenate([x.argmax(dim=1).cpu().numpy() for x in logits])
     return np.asarray(named == labels)
+
+
+def _other_classes(known: Support, detectors: Sequence[Detector]) -> Iterator[str]:
+    """Nothing, or a warning that detectors hear a network whose classes are not the known ones."""
+    own = set(known.head.classes or ()) if known.head is not None else set()
+    if known.labels is None or set(known.classes) <= own:
+        return
+    hear = [d.name for d in detectors if any(isinstance(need, Request) and need.of_head for need in d.needs)]
+    if hear:
+        yield (
+            f"{listed(hear)} read the network's own answers, and its classes are not the known ones: what it was "
+            "taught may be among the unknown inputs, and count as known"
+        )
 
 
 def _asked(parts: _Parts, detectors: Sequence[Detector], progress: Progress | None) -> _Parts:
