@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from unseen.errors import BadInput, NotEnoughKnown, NotFitted, WrongUse
 from unseen.registry import create, find
-from unseen.signals import Climbed, Request, Signals, Support, as_signals, key_of
+from unseen.signals import Climbed, Level, Request, Signals, Support, TextBank, as_signals, key_of
 
 Labels = Literal["ignored", "optional", "required", "aligned"]
 
@@ -50,7 +50,8 @@ class Part(nn.Module):
             that a file holds), ``"costly_fit"`` (a fit takes minutes for some ten thousand inputs), ``"saturates"``
             (the published score itself has a limit, at which sure inputs tie), ``"jumps"`` (the published score jumps
             where an input passes a known one, so that rounding can move a few inputs far), ``"blind_to_flat_logits"``
-            (the published score calls an input known whose logits are all small).
+            (the published score calls an input known whose logits are all small), ``"text_bank"`` (reads class names
+            as texts, which `fit` must be given).
         small: arguments that suit a few hundred inputs, where the defaults do not; the checks take them.
         grid: short lists of settings that an audit may try on held-out known classes.
         paper: the source.
@@ -123,7 +124,16 @@ class Part(nn.Module):
     def learn(self, support: Support) -> None:
         """What a method writes: walk ``support.batches(...)`` and register buffers. Nothing by default."""
 
-    def fit(self, known: Any, labels: Any = None, *, head: Any = None, unknown: Any = None) -> Self:
+    @property
+    def availability(self) -> Level:
+        """The least that must be known of the inputs for a fit: nothing, the names of the classes, or labels."""
+        if self.labels in ("required", "aligned"):
+            return "labels"
+        return "names" if "text_bank" in self.traits else "none"
+
+    def fit(
+        self, known: Any, labels: Any = None, *, head: Any = None, unknown: Any = None, text: TextBank | None = None
+    ) -> Self:
         """Learn from known inputs.
 
         Args:
@@ -132,15 +142,16 @@ class Part(nn.Module):
             labels: N class names or non-negative integers; a `Support` brings its own.
             head: the model's linear head (`LinearHead`), for methods that read it.
             unknown: unknown inputs, in any form of ``known``, for methods that learn from some; others pass over them.
+            text: the class names as texts, for methods that read them; others pass over them.
 
         Raises:
-            WrongUse: a signal, the labels or the unknown inputs are missing.
+            WrongUse: a signal, the labels, the texts or the unknown inputs are missing.
             NotEnoughKnown: fewer inputs or classes than the method needs.
             BadInput: NaN or infinity, naming signal and row.
         """
         wanted = self.at_fit()
         needs = sorted(map(key_of, wanted))
-        support = Support.of(known, labels, head=head, needs=needs).asked(wanted)
+        support = Support.of(known, labels, head=head, text=text, needs=needs).asked(wanted)
         if not len(support):
             raise NotEnoughKnown(f"{self.expression()} cannot be fitted: there are no known inputs")
         absent = [need for need in needs if need not in support.signals]
@@ -150,6 +161,8 @@ class Part(nn.Module):
             raise WrongUse(f"{self.name} learns from labels and none were given; choose a detector that ignores them")
         if self.labels == "aligned":
             self._check_aligned(support)
+        if "text_bank" in self.traits:
+            self._check_texts(support)
         if unknown is not None:
             support = replace(support, unknown=as_signals(unknown, needs))
         if "uses_unknown" in self.traits:
@@ -174,6 +187,15 @@ class Part(nn.Module):
             if here != there:
                 raise BadInput(f"known inputs have {there} {need} and unknown ones {here}: of one model?")
         return replace(support, unknown=unknown)
+
+    def _check_texts(self, support: Support) -> None:
+        bank = support.bank(self.name)
+        for signal in ("embedding", "local"):
+            if signal not in support.signals:
+                continue
+            width = next(support.signals.batches(signal, size=1))[signal].shape[-1] if len(support) else bank.width
+            if width != bank.width:
+                raise BadInput(f"texts have {bank.width} numbers and {signal} {width}: of one model?")
 
     def _check_aligned(self, support: Support) -> None:
         columns, named = support.signals.width("logits"), None if support.head is None else support.head.classes
@@ -259,10 +281,16 @@ class Step(Part):
     Attributes:
         writes: names of the signals that it makes or rewrites.
         partner: the detector that its source puts behind it, as an expression; protocols and checks do the same.
+        gives_labels: whether `tells` gives the parts after it labels, so that they need no others.
     """
 
     writes: frozenset[str] = frozenset()
     partner: str = "energy"
+    gives_labels: bool = False
+
+    def tells(self, support: Support) -> Support:
+        """What the fitted step tells the parts after it beside signals: a head, labels of its own; nothing here."""
+        return support
 
     def forward(self, signals: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Signals written, each ``(B, ...)``, from those read."""

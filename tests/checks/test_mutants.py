@@ -138,6 +138,19 @@ class AsksForUnknownInputsInVain(Mahalanobis):
     traits = frozenset({"uses_unknown"})
 
 
+@caught_by("texts_matter_as_declared")
+class SaysItReadsTexts(NearestPrototype):
+    traits = frozenset({"text_bank"})
+
+
+@caught_by("texts_matter_as_declared")
+class ReadsTextsUnasked(NearestPrototype):
+    def learn(self, support):
+        super().learn(support)
+        if support.text is not None:
+            self.prototypes = self.prototypes + 0.1 * support.text.positive.mean()
+
+
 @caught_by("unknown_inputs_matter_as_declared")
 class LearnsFromUnknownInputsUnasked(NearestPrototype):
     def learn(self, support):

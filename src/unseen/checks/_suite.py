@@ -104,8 +104,9 @@ def check_detector(part: Part | str, oracle: Callable[..., Any] | None = None) -
         part: unfitted; it is copied and not changed. Give small arguments: the world of the checks has 240 known
             inputs of 6 classes.
         oracle: an independent computation, ``oracle(known, labels, asked, head, **arguments) -> scores``: ``known`` and
-            ``asked`` are float64 arrays by signal, ``labels`` ``(N,)`` codes, ``head`` a pair of weight and bias. The
-            detector's scores must be its to 1e-6, and to 1e-4 in float32.
+            ``asked`` are float64 arrays by signal, ``labels`` ``(N,)`` codes, ``head`` a pair of weight and bias; where
+            the detector reads texts, ``text`` holds ``positive``, ``negative`` and ``opposite``. The detector's scores
+            must be its to 1e-6, and to 1e-4 in float32.
 
     Returns:
         What was passed and what was skipped.

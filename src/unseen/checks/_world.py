@@ -21,6 +21,7 @@ from unseen.signals import (
     Sensitivity,
     Signals,
     Support,
+    TextBank,
     key_of,
 )
 
@@ -28,6 +29,7 @@ C, D, P, N = 6, 24, 4, 240
 USED = D - D // 4  # coordinates of the features that some class uses
 OWN_LOGIT = 6.0
 STD = 0.25  # what the world's inputs were divided by, for steps in units of pixels
+WORDS = 30  # that name no class
 DOUBT = 3.5  # so that the head errs on one known input in some thirty, as real ones do
 
 
@@ -79,6 +81,23 @@ class World:
             torch.tensor(self._weight, dtype=kept), torch.tensor(self._bias, dtype=kept), tuple(self.names)
         )
 
+    def text(self) -> TextBank:
+        """Class names as texts near the embeddings of their class, words near those of far inputs, and denials.
+
+        A text points where its class does and a little elsewhere; a word points into the coordinates that no class
+        uses, and a little towards the classes; a denial points away from the class and to where the words are.
+        """
+        rng = np.random.default_rng([int(self._rng), 7])
+        own = np.stack([_unit(self._features["known"][self.labels == c]).mean(axis=0) for c in range(C)])
+        texts = _unit(own + 0.05 * rng.normal(size=own.shape))
+        elsewhere = np.zeros((WORDS, D))
+        elsewhere[:, USED:] = np.abs(rng.normal(size=(WORDS, D - USED))) + 0.1
+        words = _unit(_unit(elsewhere) + 0.2 * np.abs(rng.normal(size=(WORDS, D))))
+        denials = _unit(words.mean(axis=0) - 0.3 * texts)
+        named = tuple(f"word {j}" for j in range(WORDS))
+        positive, negative, opposite = (torch.from_numpy(rows) for rows in (texts, words, denials))
+        return TextBank(positive, tuple(self.names), negative, named, opposite=opposite, scale=100.0)
+
     def columns(self, which: str, wanted: Iterable[str | Request], dtype: str = "float32") -> dict[str, np.ndarray]:
         """Arrays by signal for ``"known"``, ``"new"`` or ``"far"`` inputs, or ``"unknown"`` ones to learn from.
 
@@ -115,8 +134,7 @@ class World:
         if want == "samples":
             return logits[:, None] * (1 + 0.1 * rng.normal(size=(N, 5, C)))  # of five networks
         if want == "embedding":
-            unit: np.ndarray = x / np.linalg.norm(x, axis=1, keepdims=True)
-            return unit
+            return _unit(x)
         if isinstance(want, LayerStatistics):
             means = x ** (1 - 0.1 * (sum(want.layer.encode()) % 7))  # each layer's are others
             return np.concatenate([means, 0.1 * means], axis=1)  # means, then deviations
@@ -170,7 +188,13 @@ class World:
             classes=tuple(self.names) if names else tuple(str(code) for code in range(C)),
             head=self.head(dtype) if head else None,
             unknown=Signals(self.columns("unknown", wanted, dtype)) if wanted else None,
+            text=self.text() if names else None,
         )
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    unit: np.ndarray = x / np.linalg.norm(x, axis=-1, keepdims=True)
+    return unit
 
 
 def climbed(want: Climbed, x: Any) -> Any:

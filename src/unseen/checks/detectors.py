@@ -22,13 +22,13 @@ from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 
 from unseen.checks._suite import Checks
-from unseen.checks._world import C, InSmallBatches, N, World, as_tensors
+from unseen.checks._world import C, D, InSmallBatches, N, World, as_tensors
 from unseen.detectors.base import Detector, Pipeline
 from unseen.errors import BadInput, NotEnoughKnown, NotFitted, UnseenError, WrongUse
 from unseen.metrics import auroc
 from unseen.parts import Part, Step
 from unseen.registry import create
-from unseen.signals import Climbed, Request, Signals, Support, key_of
+from unseen.signals import Climbed, Request, Signals, Support, TextBank, key_of
 
 CHECKS = Checks()
 SMOOTH = round(0.95 * N)  # inputs that are not next to a jump of a score that has some
@@ -51,10 +51,10 @@ class Subject:
         return made.fit(world.support(made.at_fit(), dtype, **options))
 
     def teach(self, known: Any, labels: Any = None, dtype: str = "float32") -> Detector:
-        """A copy that has learnt these inputs, and the world's unknown ones where it learns from some."""
+        """A copy that has learnt these inputs, and of the world the unknown ones and the texts where it reads them."""
         made = self.make()
         unknown = self.columns(World(), "unknown", dtype) if "uses_unknown" in made.traits else None
-        return made.fit(known, labels, unknown=unknown)
+        return made.fit(known, labels, unknown=unknown, text=World().text() if "text_bank" in made.traits else None)
 
     def score(self, detector: Detector, world: World, which: str = "new", dtype: str = "float32") -> np.ndarray:
         """The scores of one of the world's sets."""
@@ -626,6 +626,33 @@ def unknown_inputs_matter_as_declared(part: Part) -> None:
 
 
 @CHECKS.demand()
+def texts_matter_as_declared(part: Part) -> None:
+    """A method that reads class names as texts asks for them and uses them; others pass over them."""
+    world, subject = World(), Subject(part)
+    made = subject.make()
+    known, asked = (subject.columns(world, which) for which in ("known", "new"))
+    unknown = subject.columns(world, "unknown") if "uses_unknown" in made.traits else None
+
+    def fitted(text: TextBank | None) -> Any:
+        support = Support(Signals(known), labels=world.labels, classes=tuple(world.names), head=world.head("float32"))
+        detector = subject.make().fit(support, unknown=unknown, text=text)
+        return detector.score(asked_by(detector, asked))
+
+    given = fitted(world.text())
+    if "text_bank" not in made.traits:
+        same(fitted(None), given, "without texts, which it does not read")
+        return
+    raises(WrongUse, lambda: fitted(None), made.name, "text")
+    others = fitted(World(seed=1).text())
+    assert not np.allclose(others, given, rtol=1e-6), "other texts change no score"
+    bank = world.text()
+    narrow = TextBank(
+        bank.positive[:, 1:], bank.classes, bank.negative[:, 1:], bank.words, opposite=torch.ones(C, D - 1)
+    )
+    raises(BadInput, lambda: fitted(narrow), str(D), str(D - 1))
+
+
+@CHECKS.demand()
 def labels_of_every_kind(part: Part) -> None:
     """Names and integers teach the same; negative, missing, fractional or too few labels are named errors."""
     world, subject = World(), Subject(part)
@@ -747,7 +774,11 @@ def scores_are_those_of_the_oracle(part: Part, oracle: Callable[..., Any]) -> No
     known, head = world.columns("known", wanted, "float64"), world.head()
     pair = head.weight.numpy(), head.bias.numpy()
     uses = "uses_unknown" in subject.make().traits
-    beside = {"unknown": world.columns("unknown", wanted, "float64")} if uses else {}
+    beside: dict[str, Any] = {"unknown": world.columns("unknown", wanted, "float64")} if uses else {}
+    if "text_bank" in subject.make().traits:
+        bank = world.text()
+        rows = {"positive": bank.positive, "negative": bank.negative, "opposite": bank.opposite}
+        beside["text"] = {name: row.double().numpy() for name, row in rows.items() if row is not None}
     for which in ("new", "far"):
         asked = world.columns(which, wanted, "float64")
         expected = oracle(dict(known), world.labels.copy(), dict(asked), pair, **beside, **part.arguments())

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from unseen.errors import WrongUse
 from unseen.heads._implied import Implied, head_behind
-from unseen.heads.base import Head
 from unseen.parts import Part, Step, Steps
 from unseen.signals import BATCH, Climbed, Request, Support, as_signals, key_of
 
@@ -109,8 +108,9 @@ class Pipeline(Detector):
             self._live.insert(0, bool(step.writes & {key_of(need) for need in wanted}))
             wanted = _before(step, wanted) if self._live[0] else wanted
         order = ("ignored", "optional", "required", "aligned")
-        self.labels = max((part.labels for part in (*self._steps(), detector)), key=order.index)
         whole = (*self._steps(), detector)
+        given = next((i for i, part in enumerate(whole) if isinstance(part, Step) and part.gives_labels), len(whole))
+        self.labels = max((part.labels for part in whole[: given + 1]), key=order.index)
         every = frozenset.intersection(*(part.traits for part in whole))
         self.traits = frozenset.union(*(part.traits for part in whole)) - ({"stateless"} - every)
         self.grid = detector.grid
@@ -177,9 +177,7 @@ class Pipeline(Detector):
                 # While the logits are still those of the features.
                 support = replace(support, head=head_behind(support, self.name))
             step.fit(support)
-            if isinstance(step, Head):
-                support = replace(support, head=step.linear(support))
-            support = support.through(_Applied(step))
+            support = step.tells(support).through(_Applied(step))
         self.detector.fit(support)
 
     def forward(self, signals: Mapping[str, Tensor]) -> Tensor:

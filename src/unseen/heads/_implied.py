@@ -53,7 +53,8 @@ def head_behind(support: Support, name: str) -> LinearHead:
     if "logits" in support.signals:
         return _solved(support, name)
     if support.labels is not None and len(support.classes) > 1:
-        return Ridge().fit(support).linear(support)
+        ridge = Ridge().fit(support)
+        return LinearHead(ridge.weight, ridge.bias, support.classes)
     raise WrongUse(
         f"{name} needs the linear layer behind the logits: give the model's head, logits beside the features, or "
         "labels of two classes or more; or choose a detector that reads features alone, such as knn"

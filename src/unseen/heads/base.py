@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -44,10 +45,21 @@ class Head(Step):
         precision = support.dtype("features")
         self.weight, self.bias = weight.to(precision).contiguous(), bias.to(precision).contiguous()
 
-    def linear(self, support: Support) -> LinearHead:
-        """The fitted layer as a support carries it: one output a class of ``support``, in their order."""
-        named = support.classes if len(support.classes) == len(self.bias) else None
-        return LinearHead(self.weight, self.bias, named)
+    def linear(self, support: Support) -> LinearHead | None:
+        """The fitted layer as a support carries it: one output a class, in the order of `named`.
+
+        None where the logits are no linear function of the features.
+        """
+        named = self.named(support)
+        return LinearHead(self.weight, self.bias, named if len(named) == len(self.bias) else None)
+
+    def tells(self, support: Support) -> Support:
+        """The support with this layer as its head."""
+        return replace(support, head=self.linear(support))
+
+    def named(self, support: Support) -> tuple[str, ...]:
+        """What the columns of the logits are called."""
+        return support.classes
 
     def forward(self, signals: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """``{"logits": (B, C)}``."""

@@ -21,7 +21,10 @@ from unseen.signals.signals import Signals as Signals
 from unseen.signals.signals import Transform as Transform
 from unseen.signals.store import Shards as Shards
 from unseen.signals.store import Store as Store
+from unseen.signals.support import Level as Level
 from unseen.signals.support import LinearHead as LinearHead
 from unseen.signals.support import Support as Support
 from unseen.signals.support import as_signals as as_signals
 from unseen.signals.support import coded as coded
+from unseen.signals.texts import Embed as Embed
+from unseen.signals.texts import TextBank as TextBank

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,7 +14,11 @@ from unseen.errors import BadInput, WrongUse
 from unseen.naming import check_label, encode_labels
 from unseen.signals.requests import Request
 from unseen.signals.signals import BATCH, Signals, Transform, row_numbers
+from unseen.signals.texts import TextBank
 from unseen.statistics import Moments
+
+Level = Literal["none", "names", "labels"]
+"""What is known about the inputs beside themselves: nothing, the names of the classes, or the label of each."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Support:
         skipped: ``(key, reason)`` of inputs that could not be read and are not among the rows.
         notes: what was noticed about the inputs, a sentence each.
         unknown: signals of unknown inputs, for the few methods that learn from some.
+        text: what the class names look like to a text encoder, for methods that read them; see `bank`.
     """
 
     signals: Signals
@@ -77,6 +82,7 @@ class Support:
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     unknown: Signals | None = None
+    text: TextBank | None = None
     _moments: dict[str, Moments | Callable[[], Moments]] = field(default_factory=dict, repr=False, compare=False)
     _kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
@@ -95,6 +101,7 @@ class Support:
         labels: Any = None,
         *,
         head: LinearHead | None = None,
+        text: TextBank | None = None,
         needs: Sequence[str] = ("features",),
     ) -> Support:
         """A support from whatever a caller has: a support, signals, a mapping of arrays, or one array.
@@ -103,6 +110,7 @@ class Support:
             known: one bare array ``(N, D)`` stands for the only signal in ``needs``.
             labels: N class names or non-negative integers.
             head: the model's linear head.
+            text: the class names as texts.
             needs: what the caller will read.
 
         Raises:
@@ -110,12 +118,12 @@ class Support:
             BadInput: for labels that are missing, negative or not N.
         """
         if isinstance(known, Support):
-            return (
-                known
-                if labels is None and head is None
-                else replace(known, head=head or known.head, **({} if labels is None else coded(labels)), _moments={})
-            )
-        return cls(as_signals(known, needs), head=head, **({} if labels is None else coded(labels)))
+            held: Support = known if text is None else replace(known, text=text)
+            if labels is None and head is None:
+                return held
+            told = {} if labels is None else coded(labels)
+            return replace(held, head=head or held.head, **told, _moments={})
+        return cls(as_signals(known, needs), head=head, text=text, **({} if labels is None else coded(labels)))
 
     def __len__(self) -> int:
         return len(self.signals)
@@ -159,6 +167,38 @@ class Support:
         signals = self.signals.asked(wanted, progress)
         return self if signals is self.signals else replace(self, signals=signals)
 
+    def bank(self, name: str) -> TextBank:
+        """The text bank: where it names all classes of the labels, these first, in their order.
+
+        Args:
+            name: who asks, for the message.
+
+        Raises:
+            WrongUse: when there is none.
+        """
+        if self.text is None:
+            raise WrongUse(
+                f"{name} reads class names as texts and there are none: give a TextBank as text=, or name the classes "
+                "and take an encoder that reads texts, such as clip"
+            )
+        if self.labels is None or self.text.classes == self.classes or not set(self.classes) <= set(self.text.classes):
+            return self.text
+        return self.text.select([*self.classes, *(c for c in self.text.classes if c not in self.classes)])
+
+    def at_level(self, level: Level) -> Support:
+        """The support with what a level of label availability allows, whatever else is known.
+
+        Args:
+            level: ``"labels"`` leaves all; ``"names"`` takes the labels of the inputs away and leaves the class names
+                as texts; ``"none"`` takes both.
+
+        Source: the protocol of Adaloglou et al. 2023, section 4.
+        """
+        if level == "labels":
+            return self
+        text = self.text if level == "names" else None
+        return replace(self, labels=None, classes=(), text=text, _moments={})
+
     def take(self, rows: Any) -> Support:
         """Some rows (indices or a boolean mask), all classes kept."""
         index = row_numbers(rows)
@@ -189,7 +229,8 @@ class Support:
         derived: dict[str, Moments | Callable[[], Moments]] = {
             signal: _subtraction(self, signal, code) for signal, held in self._moments.items() if held is not None
         }
-        return replace(left, labels=labels - (labels > code), classes=classes, head=head, _moments=derived)
+        text = None if self.text is None else self.text.without(name)
+        return replace(left, labels=labels - (labels > code), classes=classes, head=head, text=text, _moments=derived)
 
     def through(self, step: Transform) -> Support:
         """The support after a fitted step; moments of untouched signals are kept."""
@@ -204,7 +245,7 @@ class Support:
             what: names it, with everything that it depends on beside the support.
             make: called where it is not kept yet.
         """
-        made_of = (self.signals, self.labels, self.classes, self.head)
+        made_of = (self.signals, self.labels, self.classes, self.head, self.text)
         held = self._kept.get(what)  # a support made by `replace` shares the dict, but not what things were made of
         if held is None or any(now is not then for now, then in zip(made_of, held[0], strict=True)):
             held = self._kept[what] = (made_of, make())
