@@ -449,8 +449,8 @@ main()
 
 
 def test_progress_in_a_log(unseen, digits, monkeypatch, cache):
-    monkeypatch.setattr("unseen.cli.DELAY", 0)
-    monkeypatch.setattr("unseen.cli.EVERY", 0)
+    monkeypatch.setattr("unseen.cli.screen.DELAY", 0)
+    monkeypatch.setattr("unseen.cli.screen.EVERY", 0)
     words = ("audit", digits / "known", *PIXELS, "--cache", cache, "--repeats", 1, "--detectors", "knn", "--json", "-")
     _, out, err = unseen(*words)
     assert json.loads(out)

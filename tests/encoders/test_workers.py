@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import unseen
-from unseen import cli
+from unseen.cli import screen
 from unseen.encoders import encode
 from unseen.encoders._encode import SHARD, usable_cores
 from unseen.encoders.pixels import Pixels
@@ -137,11 +137,11 @@ def test_every_verb_that_encodes_passes_its_workers_on(folder, monkeypatch, tmp_
 def log(monkeypatch, capsys):
     """Drive the command line's progress by a clock of its own -> what stands in the log."""
     clock = [0.0]
-    monkeypatch.setattr(cli.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(screen.time, "monotonic", lambda: clock[0])
 
     def drive(*told):
         """``(seconds later, what, done, total)`` each."""
-        with cli._progress() as report:
+        with screen.progress() as report:
             for seconds, *said in told:
                 clock[0] += seconds
                 report(*said)
@@ -181,6 +181,6 @@ def test_each_part_of_the_work_is_judged_by_itself(log):
 def test_a_bar_shows_the_time_left_in_place_of_the_line(log, monkeypatch):
     from rich.console import Console
 
-    monkeypatch.setattr(cli, "err", Console(force_terminal=True, width=80, stderr=True))
+    monkeypatch.setattr(screen, "err", Console(force_terminal=True, width=80, stderr=True))
     text = " ".join(log((1, "encoding", 0, 40_000), (5, "encoding", 256, 40_000)))
     assert "about" not in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)

@@ -242,8 +242,8 @@ if {moment!r} == "hashing":
     import unseen.data.inputs
     unseen.data.inputs.open_regular = interrupted
 if {moment!r} == "writing":
-    import unseen.cli
-    unseen.cli.to_json = interrupted
+    import unseen.cli.screen
+    unseen.cli.screen.to_json = interrupted
 """
     code, _, err = command(
         "audit",
