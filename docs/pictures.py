@@ -21,6 +21,7 @@ from scipy.stats import beta, norm
 from unseen import SplitConformal, create, evaluate
 
 MEASURED = Path(__file__).parents[1] / "benchmarks" / "results" / "posthoc.json"
+STUDIED = Path(__file__).parents[1] / "experiments" / "results" / "backbones.json"
 STATIC = Path(__file__).parent / "_static"
 INK, GREY, GROUND = "#1b1f24", "#5d6670", "#ffffff"
 BLUE, RED, GREEN, PURPLE = (
@@ -241,6 +242,52 @@ def ceilings() -> Any:
     return alt.layer(*layers).properties(width=380, height=alt.Step(17))
 
 
+FAMILIES = {
+    "trained": (BLUE, "circle"),
+    "random weights": (RED, "square"),
+    "no network": (GREEN, "triangle-up"),
+}
+
+
+def backbones() -> Any:
+    """AUROC over k-NN accuracy of every encoder on three benchmarks, with the line through one row of each."""
+    studied = json.loads(STUDIED.read_text(encoding="utf-8"))["benchmarks"].values()
+    order = [row["encoder"] for row in next(iter(studied))["backbones"]]
+    panels = []
+    for about in studied:
+        x = _scale("x", [0, 100], "k-NN accuracy %", [0, 25, 50, 75, 100])
+        y = _scale("y", [40, 100], "1-NN AUROC %", [40, 60, 80, 100])
+        line = next(one for one in about["lines_without_variants"] if one["family"] == "all")
+        ends = [100 * f(row["accuracy"] for row in about["backbones"]) for f in (min, max)]
+        drawn = [{"x": _short(at), "y": _short(100 * line["intercept"] + line["slope"] * at)} for at in ends]
+        layers = [alt.Chart(_rows(drawn)).mark_line(color=INK, strokeWidth=1.5).encode(x, y)]
+        for family, (colour, shape) in FAMILIES.items():
+            rows = [
+                {
+                    "x": _short(100 * row["accuracy"]),
+                    "y": _short(100 * row["auroc"]),
+                    "text": str(1 + order.index(row["encoder"])),
+                }
+                for row in about["backbones"]
+                if row["family"] == family and row["variant_of"] is None
+            ]
+            chart = alt.Chart(_rows(rows))
+            layers.append(chart.mark_point(filled=True, size=55, color=colour, shape=shape).encode(x, y))
+            words = chart.mark_text(align="left", dx=6, dy=-6, fontSize=11, fontWeight=600, color=colour)
+            layers.append(words.encode(x, y, text="text:N"))
+        layers.append(_word((4, 97, f"R² {line['r2']:.2f}, {line['n']} encoders", INK), x, y))
+        panels.append(alt.layer(*layers).properties(width=205, height=230, title=about["title"]))
+    key = [{"x": 4 + 70 * at, "y": 0, "text": family} for at, family in enumerate(FAMILIES)]
+    a, b = (alt.X("x:Q", axis=None, scale=alt.Scale(domain=[0, 300])), alt.Y("y:Q", axis=None))
+    words = alt.Chart(_rows(key)).mark_text(align="left", dx=9, fontSize=13, fontWeight=600, color=INK)
+    marks = [
+        alt.Chart(_rows([row])).mark_point(filled=True, size=55, color=colour, shape=shape).encode(a, b)
+        for row, (colour, shape) in zip(key, FAMILIES.values(), strict=True)
+    ]
+    legend = alt.layer(*marks, words.encode(a, b, text="text:N")).properties(width=700, height=20)
+    return alt.vconcat(legend, alt.hconcat(*panels, spacing=26))
+
+
 def _ticks(values: list[float]) -> Any:
     return alt.Axis(values=values, format="~f")
 
@@ -293,6 +340,7 @@ PICTURES: dict[str, Callable[[], Any]] = {
     "numbers.svg": numbers,
     "speed.svg": speed,
     "ceilings.svg": ceilings,
+    "backbones.svg": backbones,
 }
 
 

@@ -193,6 +193,57 @@ def cifar10_network(name: str) -> str:
     )
 
 
+def attack_cifar10() -> str:
+    found = _read("experiments", "attack_cifar10")
+    names = ["original", *found["sets"]]
+
+    def cell(row: dict[str, Any], images: str) -> dict[str, Any]:
+        wanted = (images, "8-bit", False)
+        return next(c for c in row["cells"] if (c["images"], c["pixels"], c["targets"]) == wanted)
+
+    first = found["detectors"][0]
+    ways = [
+        (
+            c["images"],
+            c["pixels"],
+            "yes" if c["targets"] else "no",
+            f"{_percent(c['auroc'])} ({_range(c['auroc_interval'])})",
+            f"{_percent(c['success'])} ({_range(c['success_interval'])})",
+        )
+        for c in first["cells"]
+    ]
+    moved = [
+        (name, f"{about['smooth']:g}", *(f"{about[what]['mean']:.3f}" for what in ("before", "after", "l2", "linf")))
+        for name, about in found["sets"].items()
+    ]
+    each = [
+        (
+            f"`{row['name']}`",
+            *(f"{_percent(c['auroc'])} ({_range(c['auroc_interval'])})" for c in (cell(row, name) for name in names)),
+            *(_percent(cell(row, name)["success"]) for name in names),
+        )
+        for row in found["detectors"]
+    ]
+    unknown = found["unknown"]
+    heads = [f"{what}, {name}" for what in ("AUROC %", "taken for known %") for name in names]
+    return "\n\n".join(
+        [
+            f"`{first['name']}`, the score that the paper reads:",
+            _table(("images", "pixels", "targets learnt", "AUROC %", "taken for known %"), ways),
+            "How far images were moved, means; cosine of the features and the target's, change in pixels from 0 to 1:",
+            _table(("images", "smoothness", "cosine before", "after", "L2", "L-infinity"), moved),
+            "Every detector, fitted without the targets and asked about images in 8 bits:",
+            _table(("detector", *heads), each),
+            f"{found['network']}; {found['n_unknown']} images of {unknown['title']} "
+            f"({unknown['about'].partition(': ')[2]}), moved to "
+            f"{found['n_targets']} of {found['n_fit']:,} known ones in {found['steps']} steps; {found['n_known_test']} "
+            f"known images tested; {100 * found['confidence']:.0f} % intervals over images (DeLong, Wilson). Taken for "
+            "known: above the threshold that 95 % of the known pass.",
+            _made(found),
+        ]
+    )
+
+
 def cifar10_intervals() -> str:
     found = _read("experiments", "cifar10_detectors")
     parts: list[str] = []
@@ -714,6 +765,130 @@ def memory() -> str:
     return "\n\n".join([_table(("detector", *heads, f"fit of {many:,}, s"), rows), _made(found)])
 
 
+def embedding_world() -> str:
+    found = _read("experiments", "embedding_world")
+    rows = [
+        (
+            row["name"],
+            f"`{row['expression']}`",
+            *(f"{_percent(row[side]['mean'])} ± {_percent(row[side]['spread'])}" for side in ("far", "near")),
+            str(row["worlds"]),
+        )
+        for row in found["rows"]
+    ]
+    about = found["about"]
+    return "\n\n".join(
+        [
+            _table(("read-out", "detector", "far, AUROC %", "near, AUROC %", "worlds"), rows),
+            "Means and standard deviations over worlds. Mean cosines: "
+            f"{about['image_image']:.2f} of two images, {about['text_text']:.2f} of two texts, "
+            f"{about['image_own_text']:.2f} of an image and its text, {about['image_other_text']:.2f} of an image and "
+            f"another text; the nearest text is right for {_percent(about['accuracy'])} % of the known images.",
+            _made(found),
+        ]
+    )
+
+
+def embedding_world_orders() -> str:
+    found = _read("experiments", "embedding_world")
+    rows = [
+        (
+            f"{one['better']} over {one['worse']}",
+            one["side"],
+            f"{100 * one['difference']:+.1f}",
+            f"{one['in']} of {one['worlds']}",
+            expected,
+        )
+        for expected, listed in (("yes", found["holds"]), ("no", found["does_not"]))
+        for one in listed
+    ]
+    head = ("order", "unknown", "mean difference, points", "holds in", "tested")
+    return "\n\n".join([_table(head, rows), _made(found)])
+
+
+def label_availability() -> str:
+    found = _read("experiments", "label_availability")
+    parts = []
+    for name in dict.fromkeys(one["benchmark"] for one in found["results"]):
+        runs = [one for one in found["results"] if one["benchmark"] == name]
+        rows = []
+        for run in runs:
+            for row in run["rows"]:
+                (numbers,) = row["sets"].values()
+                teacher = f", prototypes of {run['teacher_shots']}" if row["level"] == "names" else ""
+                rows.append(
+                    (
+                        f"{row['name']}{teacher}",
+                        row["level"] if row["level"] != "names" else "prototypes",
+                        f"{_percent(numbers['auroc'])} ({_range(numbers['auroc_interval'])})",
+                        _percent(numbers["fpr_at_tpr95"]),
+                        "" if row["accuracy"] is None else _percent(row["accuracy"]),
+                    )
+                )
+        order = ("none", "prototypes", "labels")
+        rows.sort(key=lambda row: order.index(row[1]))
+        (size,) = runs[0]["sets"].values()
+        teachers = "; ".join(
+            f"{run['teacher_shots']}: {_percent(run['pseudo_labels']['accuracy'])} % of the pseudo-labels are right, "
+            f"{run['pseudo_labels']['n_active']} of {run['pseudo_labels']['classes']} classes have any"
+            for run in runs
+        )
+        head = ("method", "learns from", "AUROC %, 95 % interval", "FPR % at 95 % TPR", "accuracy %")
+        parts += [
+            f"**{runs[0]['title']}** ({runs[0]['about']}): {runs[0]['n_fit']:,} images learnt from, "
+            f"{size['n_known']:,} known and {size['n_unknown']:,} unknown tested.",
+            _table(head, rows),
+            f"Labelled images of each class behind a prototype: {teachers}.",
+        ]
+    return "\n\n".join([*parts, _made(found)])
+
+
+def backbones() -> str:
+    found = _read("experiments", "backbones")
+    number = {row["encoder"]: at for at, row in enumerate(_in_order(found), start=1)}
+    parts: list[str] = []
+    for about in found["benchmarks"].values():
+        rows = [
+            (
+                str(number[row["encoder"]]),
+                row["encoder"],
+                row["family"] if row["variant_of"] is None else f"{row['family']}, variant",
+                row["taught"] or "",
+                f"{row['dim']:,}",
+                f"{_percent(row['accuracy'])} ({_range(row['accuracy_interval'])})",
+                f"{_percent(row['auroc'])} ({_range(row['auroc_interval'])})",
+            )
+            for row in about["backbones"]
+        ]
+        first = about["backbones"][0]
+        parts += [
+            f"**{about['title']}** ({about['about']}): neighbours among {first['n_fit']:,} known images, "
+            f"{first['n_test']:,} known and {first['n_unknown']:,} unknown tested.",
+            _table(("no.", "encoder", "kind", "taught which of these classes", "width", "accuracy %", "AUROC %"), rows),
+            *(f"> Warning: {text}" for text in about["warnings"] if not text.startswith("family")),
+        ]
+    return "\n\n".join([*parts, _made(found)])
+
+
+def backbones_lines() -> str:
+    found = _read("experiments", "backbones")
+    rows = []
+    for about in found["benchmarks"].values():
+        whole = next(line for line in about["lines"] if line["family"] is None)
+        for what, line in (("all, with variants", whole), *((f["family"], f) for f in about["lines_without_variants"])):
+            ends = [line["slope_interval"], line["r2_interval"]]
+            slope, r2 = ("" if pair is None else f" ({pair[0]:.2f} to {pair[1]:.2f})" for pair in ends)
+            rows.append((about["title"], what, str(line["n"]), f"{line['slope']:.2f}{slope}", f"{line['r2']:.2f}{r2}"))
+    head = ("images", "encoders", "n", "slope", "R²")
+    return "\n\n".join([_table(head, rows), _made(found)])
+
+
+def _in_order(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the first benchmark, whose order numbers the encoders everywhere."""
+    rows: list[dict[str, Any]] = next(iter(found["benchmarks"].values()))["backbones"]
+    return rows
+
+
 DRAWN: dict[str, Callable[[], str]] = {
     "audit_photos.md": lambda: audit("photos"),
     "audit_small.md": lambda: audit("small"),
@@ -736,9 +911,15 @@ DRAWN: dict[str, Callable[[], str]] = {
     "posthoc_large.md": posthoc_large,
     "one_pass.md": one_pass,
     "memory.md": memory,
+    "attack_cifar10.md": attack_cifar10,
     "fidelity.md": fidelity,
     "peers.md": peers,
     "differences.md": differing,
+    "embedding_world.md": embedding_world,
+    "embedding_world_orders.md": embedding_world_orders,
+    "label_availability.md": label_availability,
+    "backbones.md": backbones,
+    "backbones_lines.md": backbones_lines,
 }
 
 

@@ -273,7 +273,9 @@ def test_parameters_are_set_and_cloned():
     assert not hasattr(other, "detector_")
     assert other.get_params() == {"detector": "knn(k=2)", "alpha": 0.1, "calibration": 0.2, "random_state": 0}
     assert isinstance(other.fit(x).detector_, KNN)
-    assert repr(clone(novelty)) == "NoveltyDetector(detector=Mahalanobis(floor=1e-06))"
+    assert repr(clone(novelty)) == (
+        "NoveltyDetector(detector=Mahalanobis(floor=1e-06, on='features', covariance='pooled'))"
+    )
 
 
 @pytest.mark.parametrize("text", ["knn(k=3)", "ridge >> energy"])

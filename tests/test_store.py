@@ -164,6 +164,29 @@ def test_shards_index_like_one_array():
             column[rows]
 
 
+class _Counted:
+    """A part of a column that counts how often it is read, and refuses to seek back."""
+
+    def __init__(self, values):
+        self.values, self.reads, self.shape, self.dtype = values, 0, values.shape, values.dtype
+
+    def __len__(self):
+        return len(self.values)
+
+    def __getitem__(self, rows):
+        self.reads += 1
+        assert (np.diff(rows) >= 0).all()
+        return self.values[rows]
+
+
+def test_mixed_rows_read_each_shard_once_and_in_order():
+    whole = np.arange(60).reshape(20, 3)
+    parts = [_Counted(whole[start : start + 4]) for start in range(0, 20, 4)]
+    rows = np.array([18, 1, 19, 0, 1, 9, 16])
+    np.testing.assert_array_equal(Shards(parts)[rows], whole[rows])
+    assert [part.reads for part in parts] == [1, 0, 1, 0, 1]
+
+
 def test_a_full_disk_says_so_and_leaves_what_is_finished(tmp_path, values):
     script = """
         import resource, sys

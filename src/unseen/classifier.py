@@ -32,7 +32,7 @@ from unseen.files import fingerprint, replacing, to_json, write_text
 from unseen.heads.base import Head
 from unseen.parts import rebuild
 from unseen.registry import create, find
-from unseen.signals import Request, Signals, Support, joined
+from unseen.signals import Request, Signals, Support, TextBank, joined
 
 FORMAT = "unseen classifier"
 VERSION = 2  # of guards by class; one threshold for all is still written as version 1, which every version reads
@@ -260,6 +260,7 @@ class OpenSetClassifier:
         labels: Any = None,
         *,
         unknown: Any = None,
+        text: TextBank | None = None,
         cache: str | os.PathLike[str] | bool | None = None,
         workers: int | None = None,
         progress: Progress | None = None,
@@ -270,6 +271,8 @@ class OpenSetClassifier:
             known: what `encode` takes, or a `Support` that the same encoder made.
             labels: N class names where ``known`` brings none.
             unknown: unknown inputs in the same forms, for a detector that learns from some; their labels are not read.
+            text: the class names as texts, for a detector or head that reads them. Without labels they also name the
+                class of an input.
             cache: folder of the store.
             workers: threads that read and decode, as for `encode`.
             progress: called with (rows done, rows in all) while encoding.
@@ -279,7 +282,7 @@ class OpenSetClassifier:
             WrongUse: when the detector reads what the encoder does not give; by class, when nothing tells two classes
                 apart.
         """
-        support = self._support(known, labels, cache, progress, workers, fitting=True)
+        support = self._support(known, labels, cache, progress, workers, fitting=True, text=text)
         if unknown is not None:
             beside = self._support(unknown, None, cache, progress, workers, fitting=True)
             support = replace(support, unknown=beside.signals)
@@ -334,6 +337,8 @@ class OpenSetClassifier:
             raise WrongUse(
                 f"{self.detector.name} also learnt from unknown inputs, which the guard does not keep: fit again"
             )
+        if "texts" in self.about:
+            raise WrongUse("the guard was fitted with class names as texts, which it does not keep: fit again with all")
         sources = known if isinstance(known, tuple) else (known,)
         total = self.about["n_fit"] + self.about["n_calibration"]
         learnt = self.about.get("learnt", [{"inputs": total}])  # by an earlier version, which could not extend
@@ -350,6 +355,7 @@ class OpenSetClassifier:
                     "those of the fit, and new ones apart, or fit again"
                 )
         supports.append(self._support(new, labels, cache, progress, workers, fitting=True))
+        supports = [support.at_level(self.about.get("labels", "labels")) for support in supports]
         parts = [set_aside(support, self.calibration, self.seed) for support in supports]
         starts = np.cumsum([0, *map(len, supports)])
         rest, aside = (
@@ -373,8 +379,9 @@ class OpenSetClassifier:
     def _learn(self, support: Support, rest_rows: np.ndarray, aside_rows: np.ndarray) -> None:
         rest, aside = support.take(rest_rows), support.take(aside_rows)
         self.detector.fit(rest)
-        self.classes = support.classes if support.labels is not None else ()
         self.head = self._class_head(rest)
+        named = () if self.head is None else self.head.named(rest)
+        self.classes = named or (support.classes if support.labels is not None else ())
         scores, codes = self.detector.score(aside), self._codes(aside)
         if isinstance(self.calibrator, SplitConformal):
             self.calibrator.fit(scores)
@@ -393,8 +400,18 @@ class OpenSetClassifier:
             "n_skipped": len(support.skipped),
             **({} if support.unknown is None else {"n_unknown_learnt": len(support.unknown)}),
             "inputs_per_class": _counts(support),
-            "accuracy": None if codes is None or aside.labels is None else float(np.mean(codes == aside.labels)),
+            "availability": support.level,
+            **({} if support.text is None else {"texts": _about(support.text)}),
+            "accuracy": self._accuracy(codes, aside),
         }
+
+    def _accuracy(self, codes: np.ndarray | None, aside: Support) -> float | None:
+        """Share of the inputs set aside whose class the head names; None where nobody can say."""
+        if codes is None or aside.labels is None:
+            return None
+        place = {name: code for code, name in enumerate(self.classes)}
+        true = np.array([place.get(name, -1) for name in aside.classes], dtype=np.int64)[aside.labels]
+        return float(np.mean(codes == true))
 
     def set_aside(self, support: Support) -> tuple[np.ndarray, np.ndarray]:
         """Rows to learn from and rows to calibrate on, when the latter are enough to promise ``alpha``.
@@ -724,23 +741,28 @@ class OpenSetClassifier:
         workers: int | None,
         *,
         fitting: bool = False,
+        text: TextBank | None = None,
     ) -> Support:
         """Signals of the inputs, from this classifier's encoder: those given, or made now."""
         support = Support(inputs) if isinstance(inputs, Signals) else inputs
         if not isinstance(support, Support):
             self.check_encoder()
             assert self.encoder is not None
-            wanted = self.wanted(fitting=fitting)
+            wanted = self.wanted(fitting=fitting, texts=text is not None)
             support = encode(inputs, self.encoder, wanted, cache=cache, progress=progress, workers=workers)
         elif support.encoder and support.encoder != self.encoder_id:
             raise WrongUse(f"these signals are of the encoder {support.encoder}, the classifier's is {self.encoder_id}")
-        return Support.of(support, labels)
+        return Support.of(support, labels, text=text)
 
-    def wanted(self, *, fitting: bool = False) -> frozenset[str | Request] | None:
-        """What the encoder is asked for: what the detector reads, and features for the head that names classes.
+    def wanted(self, *, fitting: bool = False, texts: bool = False) -> frozenset[str | Request] | None:
+        """What the encoder is asked for: what the detector reads, and what the head reads that names classes.
 
         None for arrays, which give all that there is, and where there is no encoder. A fit does not ask for what only
         queries read: of the inputs set aside it is asked for when they are scored.
+
+        Args:
+            fitting: for a fit.
+            texts: whether the fit will know class names as texts, which may make the head that names classes.
 
         Raises:
             WrongUse: when the detector reads what the encoder does not give.
@@ -759,12 +781,18 @@ class OpenSetClassifier:
         for need in needs | learns:
             if isinstance(need, Request) and (why := self.encoder.refusal(need)) is not None:
                 raise WrongUse(f"{self.detector.name} asks the encoder for {need.key}: {why}")
-        return (learns if fitting else needs) | {"features"}
+        if fitting:
+            plain = {need for need in needs if isinstance(need, str)}  # what is set aside is scored at once
+            return learns | plain | {"features"} | ({"embedding"} & there if texts else set())
+        return needs | ({"features"} if self.head is None else self.head.reads())
 
     def _class_head(self, support: Support) -> Head | None:
-        """The head that names the class of a known input: the pipeline's, the model's own, or ridge."""
+        """The head that names the class of a known input: the pipeline's, the model's own, ridge, or the texts'."""
         if isinstance(self.detector, Pipeline) and isinstance(self.detector.steps[0], Head):
             return self.detector.steps[0]
+        if support.level == "names" and "embedding" in support.signals and len(support.bank("the guard")) > 1:
+            texts: Head = create("zero_shot").fit(support)
+            return texts
         if support.labels is None or len(support.classes) < 2 or "features" not in support.signals:
             return None
         aligned = support.head is not None and set(support.classes) <= set(support.head.classes or ())
@@ -777,7 +805,8 @@ class OpenSetClassifier:
             return None
         self.head.check_ready(support.signals)
         with torch.no_grad():
-            codes = [self.head.apply_to(batch)["logits"].argmax(dim=1) for batch in support.signals.batches("features")]
+            batches = support.signals.batches(*sorted(self.head.reads()))
+            codes = [self.head.apply_to(batch)["logits"].argmax(dim=1) for batch in batches]
         return np.concatenate([batch.cpu().numpy() for batch in codes]) if codes else np.zeros(0, dtype=np.int64)
 
     def _nearest(self, codes: np.ndarray | None, inputs: int) -> list[str | None]:
@@ -816,6 +845,10 @@ def _counts(support: Support) -> dict[str, int]:
         return {}
     counts = np.bincount(support.labels, minlength=len(support.classes)).tolist()
     return dict(zip(support.classes, counts, strict=True))
+
+
+def _about(text: TextBank) -> dict[str, Any]:
+    return {"classes": len(text), "words": len(text.words), "encoder": text.encoder, "id": text.id[:16], **text.about}
 
 
 def _try_out(detector: Detector, head: Head | None) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from unseen.errors import MissingExtra
 
 # Packages that import torchvision, which must be mended first.
-NEED_TORCHVISION = {"timm", "torchvision"}
+NEED_TORCHVISION = {"open_clip", "timm", "torchvision", "transformers"}
 
 # torch drops a library's declarations when the object dies, so it is kept for the process.
 _DECLARED: list[Any] = []

@@ -54,6 +54,8 @@ class Part(nn.Module):
             as texts, which `fit` must be given).
         small: arguments that suit a few hundred inputs, where the defaults do not; the checks take them.
         grid: short lists of settings that an audit may try on held-out known classes.
+        texts: what it needs of a text bank beside the classes: ``"negative"`` (words that name no class),
+            ``"opposite"`` (texts that deny a class).
         paper: the source.
     """
 
@@ -64,6 +66,7 @@ class Part(nn.Module):
     traits: frozenset[str] = frozenset()
     small: Mapping[str, Any] = {}
     grid: Mapping[str, tuple[Any, ...]] = {}
+    texts: frozenset[str] = frozenset()
     paper: Paper | None = None
     widths: (
         Tensor  # (len(needs),) row length of each signal, in sorted order, -1 where the fit had none; empty until then
@@ -188,8 +191,18 @@ class Part(nn.Module):
                 raise BadInput(f"known inputs have {there} {need} and unknown ones {here}: of one model?")
         return replace(support, unknown=unknown)
 
+    def refuses(self, bank: TextBank) -> str | None:
+        """Why a text bank does not serve, as the end of a sentence; None where it does."""
+        if "negative" in self.texts and not len(bank.negative):
+            return "compares with words that name no class and the texts have none: give some as negatives"
+        if "opposite" in self.texts and bank.opposite is None:
+            return "compares with texts that deny each class and there are none: give prompts for them as opposite"
+        return None
+
     def _check_texts(self, support: Support) -> None:
         bank = support.bank(self.name)
+        if (why := self.refuses(bank)) is not None:
+            raise WrongUse(f"{self.name} {why}")
         for signal in ("embedding", "local"):
             if signal not in support.signals:
                 continue

@@ -15,7 +15,7 @@ from typing import Any
 
 from unseen.errors import WrongUse
 
-ROOMS = ("detectors", "heads", "encoders")
+ROOMS = ("detectors", "heads", "encoders", "objectives")
 
 
 def names(room: str) -> tuple[str, ...]:
@@ -74,7 +74,35 @@ def create(name: str, **arguments: Any) -> Any:
         raise _not_a_part(name) from error
 
 
-def _build(tree: ast.expr, text: str, arguments: dict[str, Any]) -> Any:
+def create_objective(name: str, **arguments: Any) -> Any:
+    """A training objective, not built yet, by its registered name or as an expression.
+
+    Args:
+        name: ``"relational"``, or with arguments, ``"relational(ratio=1)"``.
+        arguments: constructor arguments.
+
+    Raises:
+        WrongUse: as `create`.
+
+    >>> create_objective("relational(ratio=1)").ratio
+    1
+    """
+    try:
+        tree = ast.parse(name.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise _not_an_objective(name) from error
+    if not isinstance(tree.func if isinstance(tree, ast.Call) else tree, ast.Name):
+        raise _not_an_objective(name)
+    return _build(tree, name, arguments, rooms=("objectives",))
+
+
+def _not_an_objective(text: str) -> WrongUse:
+    return WrongUse(f"{text!r} is not an objective: write a name, or name(argument=value)")
+
+
+def _build(
+    tree: ast.expr, text: str, arguments: dict[str, Any], rooms: tuple[str, ...] = ("detectors", "heads")
+) -> Any:
     if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.RShift):
         if arguments:
             raise WrongUse(f"{text!r} has several parts: write the arguments inside it")
@@ -93,9 +121,9 @@ def _build(tree: ast.expr, text: str, arguments: dict[str, Any]) -> Any:
             inside = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in tree.keywords}
         except (ValueError, TypeError) as error:
             raise WrongUse(f"{text!r}: arguments must be plain values such as k=5 or name='cosine'") from error
-        return _build(tree.func, text, {**inside, **arguments})
+        return _build(tree.func, text, {**inside, **arguments}, rooms)
     if isinstance(tree, ast.Name):
-        return _part(tree.id, arguments)
+        return _part(tree.id, arguments, rooms)
     raise _not_a_part(text)
 
 
@@ -106,11 +134,11 @@ def _chain(tree: ast.expr) -> list[ast.expr]:
     return [tree]
 
 
-def _part(name: str, arguments: dict[str, Any]) -> Any:
-    heads, detectors = names("heads"), names("detectors")
-    if name not in (*heads, *detectors):
-        raise _unknown("detector, step or head", name, (*detectors, *heads))
-    part = find("heads" if name in heads else "detectors", name)
+def _part(name: str, arguments: dict[str, Any], rooms: tuple[str, ...]) -> Any:
+    known = {found: room for room in rooms for found in names(room)}
+    if name not in known:
+        raise _unknown("objective" if rooms == ("objectives",) else "detector, step or head", name, tuple(known))
+    part = find(known[name], name)
     accepted = inspect.signature(part).parameters
     for given in arguments:
         if given not in accepted:

@@ -47,10 +47,26 @@ OTHERWISE = [
     "mds_ensemble(epsilon=0.0)",
     "mds_ensemble(combine='logistic')",
     "godin(readout='probability')",
+    "mcm(temperature=0.01)",
+    "neglabel(groups=1)",
+    "clipn(rule='ctw')",
+    "gl_mcm(weight=0.5)",
+    "eoe(beta=0.0)",
+    "mahalanobis(on='embedding', covariance='class_mean')",
+    "relative_mahalanobis(on='logits', floor=None)",
+    "relative_mahalanobis(on='logits', covariance='class_mean')",
 ]
 # With a head that is fitted in between. Such heads were never promised to answer flatly on far features, so that check
 # is left to the detectors themselves.
-BEHIND_HEADS = ["ridge >> energy", "prototypes >> msp", "ridge >> vim", "ridge >> react >> energy"]
+BEHIND_HEADS = [
+    "ridge >> energy",
+    "prototypes >> msp",
+    "ridge >> vim",
+    "ridge >> react >> energy",
+    "ridge >> mahalanobis(on='logits', floor=None)",
+    "zero_shot >> energy",
+    "plp(epochs=20, batch=32, lr=0.02) >> relative_mahalanobis(on='logits')",
+]
 
 
 @parametrize_with_checks([*registered("detectors"), *OTHERWISE])
@@ -61,8 +77,11 @@ def test_detector(part, check):
 @pytest.mark.parametrize("expression", BEHIND_HEADS)
 def test_detector_behind_a_head(expression):
     part = create(expression)
+    passed_over = {"far_inputs_score_lower", "onnx_runtime_agrees"}
+    if expression.startswith("zero_shot"):
+        passed_over.add("not_a_number_is_named")  # a fit reads the texts, and no value of a known input
     for check in checks_for(part):
-        if check.name not in ("far_inputs_score_lower", "onnx_runtime_agrees"):
+        if check.name not in passed_over and check.excuse(part) is None:
             check(part)
 
 

@@ -7,19 +7,21 @@ from sklearn.linear_model import Ridge as SklearnRidge
 
 from unseen import create
 from unseen.errors import NotEnoughKnown, NotFitted, WrongUse
-from unseen.registry import names
-from unseen.signals import LinearHead, Signals, Support
+from unseen.registry import find, names
+from unseen.signals import LinearHead, Signals, Support, TextBank
 
 RNG = np.random.default_rng(0)
 LABELS = np.arange(120) % 4
 X = 3 * RNG.normal(size=(4, 10))[LABELS] + RNG.normal(size=(120, 10))
 CLASSES = ("0", "1", "2", "3")
 # Trained in float32. These 120 rows are one minibatch, so their order changes the rounding of its sums and no more.
-TRAINED = {"probe"}
+TRAINED = {"plp", "probe"}
+TEXTS = TextBank(np.stack([X[code == LABELS].mean(axis=0) for code in range(4)]), CLASSES, np.ones((1, 10)), ("word",))
 
 
 def support(rows=slice(None), head=None):
-    return Support(Signals({"features": X[rows]}), labels=LABELS[rows], classes=CLASSES, head=head)
+    columns = {"features": X[rows], "embedding": X[rows]}
+    return Support(Signals(columns), labels=LABELS[rows], classes=CLASSES, head=head, text=TEXTS)
 
 
 def own_head():
@@ -27,7 +29,7 @@ def own_head():
 
 
 def logits(head, x=X):
-    return head.apply_to({"features": torch.from_numpy(x)})["logits"].numpy()
+    return head.apply_to({name: torch.from_numpy(x) for name in head.reads()})["logits"].numpy()
 
 
 def test_ridge_agrees_with_scikit_learn():
@@ -72,10 +74,11 @@ def test_left_out_class_by_subtraction_equals_fitting_without_it(name):
     rows = LABELS != 2
     kept = np.array([0, 1, 3])
     fresh = Support(
-        Signals({"features": X[rows]}),
+        Signals({"features": X[rows], "embedding": X[rows]}),
         labels=np.searchsorted(kept, LABELS[rows]),
         classes=("0", "1", "3"),
         head=own_head().select(("0", "1", "3")),
+        text=TEXTS.select(("0", "1", "3")),
     )
     fast, slow = create(name).fit(whole.without("2")), create(name).fit(fresh)
     np.testing.assert_allclose(logits(fast), logits(slow), rtol=1e-9, atol=1e-10)
@@ -85,15 +88,24 @@ def test_left_out_class_by_subtraction_equals_fitting_without_it(name):
 def test_every_head(name):
     head = create(name)
     with pytest.raises(NotFitted, match="call fit"):
-        head.check_ready(Signals({"features": X}))
+        head.check_ready(Signals({"features": X, "embedding": X}))
     head.fit(support(head=own_head()))
     assert logits(head).shape == (120, 4)
     order = RNG.permutation(120)
     again = create(name).fit(support(order, head=own_head()))
     exact, near = (1e-9, 1e-10) if name not in TRAINED else (1e-5, 1e-6)
     np.testing.assert_allclose(logits(again), logits(head), rtol=exact, atol=near)
-    with pytest.raises(WrongUse, match="learns from labels"):
-        create(name).fit({"features": X}, head=own_head())
+
+
+@pytest.mark.parametrize("name", names("heads"))
+def test_every_head_asks_for_what_names_its_classes(name):
+    columns = {"features": X, "embedding": X}
+    if find("heads", name).labels == "required":
+        with pytest.raises(WrongUse, match="learns from labels"):
+            create(name).fit(columns, head=own_head(), text=TEXTS)
+    else:
+        with pytest.raises(WrongUse, match="reads class names as texts and there are none"):
+            create(name).fit(columns, LABELS, head=own_head())
 
 
 @pytest.mark.parametrize("name", ["ridge", "prototypes"])

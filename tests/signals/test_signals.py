@@ -7,6 +7,7 @@ import torch
 from unseen import create
 from unseen.errors import BadInput, WrongUse
 from unseen.signals import LinearHead, Shards, Signals, Support, coded
+from unseen.signals.store import Stored
 
 X = np.arange(24.0).reshape(8, 3)
 
@@ -51,6 +52,54 @@ def test_shards_read_like_one_array():
     np.testing.assert_array_equal(column[2:6], X[2:6])
     np.testing.assert_array_equal(column[[7, 0, 3]], X[[7, 0, 3]])
     np.testing.assert_array_equal(Signals({"features": column}).take([6, 2]).gather("features"), X[[6, 2]])
+
+
+class _Swept:
+    """A column on a disk that can only be swept: rows must come in ascending order."""
+
+    shape, dtype = X.shape, X.dtype
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, rows):
+        if not isinstance(rows, slice):
+            assert (np.diff(rows) >= 0).all(), "the disk would seek back and forth"
+        return X[rows]
+
+
+def test_rows_in_any_order_are_read_in_ascending_order():
+    signals = Signals({"features": _Swept()})
+    for rows in ([6, 2, 7, 0], [3, 3, 1, 3], [2, 5], [7], []):
+        index = np.array(rows, dtype=np.int64)
+        taken = signals.take(index)
+        np.testing.assert_array_equal(
+            np.concatenate([b["features"] for b in taken.batches("features")] or [X[:0]]), X[index]
+        )
+
+
+def test_rows_of_another_byte_order_are_read():
+    column = X.astype(">f8")
+    np.testing.assert_array_equal(Signals({"features": column}).take([5, 1]).gather("features"), X[[5, 1]])
+
+
+def test_what_lies_in_memory(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    stored = Stored(tmp_path / "x.npy")
+    held = [X, torch.from_numpy(X), X[2:], mapped[[0, 1, 2]], np.array(mapped), X.tolist(), Shards([X, X[:2]])]
+    for column in held:
+        assert Signals({"features": column}).in_memory("features"), type(column)
+    for column in (mapped, mapped[2:], np.asarray(mapped), np.asarray(mapped)[:, :2], _Swept(), Shards([X, stored])):
+        assert not Signals({"features": column}).in_memory("features"), type(column)
+
+
+def test_what_a_step_makes_lies_where_its_sources_lie(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    head = create("ridge").fit(X, list("aabbaabb"))
+    both = Signals({"features": mapped, "other": X}).through(_Step(head)).take([2, 1])
+    assert [both.in_memory(name) for name in ("features", "logits", "other")] == [False, False, True]
 
 
 def test_a_step_is_applied_while_reading():

@@ -7,12 +7,12 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from unseen import encoders, protocols, registry, signals
-from unseen.api import learnt
+from unseen.api import availability, learnt
 from unseen.api import queue as labelling
 from unseen.classifier import OpenSetClassifier, Verdicts
 from unseen.data import ImageFiles, Inputs, open_inputs
@@ -21,7 +21,10 @@ from unseen.errors import BadInput, WrongUse
 from unseen.files import replacing
 from unseen.onnx import TOLERANCE, Exported, to_onnx
 from unseen.parts import Step
-from unseen.signals import Request, Signals, Support
+from unseen.signals import Level, Request, Signals, Support, TextBank
+
+if TYPE_CHECKING:
+    from unseen.api.availability import Text
 
 Progress = Callable[[str, int, int], None]
 Cache = str | os.PathLike[str] | bool | None
@@ -97,6 +100,8 @@ def audit(
     limit: int | None = None,
     seed: int = 0,
     device: str = "cpu",
+    labels: Level = "labels",
+    text: Text = None,
     pixels: bool = True,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -115,6 +120,11 @@ def audit(
         limit: as for `encode`.
         seed: of every draw.
         device: where the network runs.
+        labels: what detectors may learn from: ``"labels"``; ``"names"``, the class names as texts and no label; or
+            ``"none"``. Below ``"labels"`` the labels only say which inputs are held out; where there are names and no
+            labels, the nearest name does, and a warning says what that is worth.
+        text: the class names as texts: `Texts` to be read by the encoder, a `TextBank`, or the file of one. By
+            default the class names of the inputs where ``labels="names"``, else nothing.
         pixels: also score raw pixels, the row that shows when a task is trivial.
         workers: as for `encode`.
         progress: called with (what is being done, done, in all).
@@ -124,18 +134,20 @@ def audit(
     """
     _check_names(detectors)
     inputs = _inputs(source, limit, seed)
+    named = labels == "names" and (text is not None or bool(inputs.classes))
     if inputs.labels is not None and len(inputs.classes) < FEWEST_CLASSES:
         raise WrongUse(
             f"{inputs.source} has {len(inputs.classes)} classes and an audit needs {FEWEST_CLASSES}: one is held out, "
             "two are known. `fit` works without an audit"
         )
-    if inputs.labels is None:
+    if inputs.labels is None and not named:
         raise WrongUse(
             f"{inputs.source} has no labels and an audit holds out classes: put the images of each class into a folder "
             "of their own. `fit` works without labels"
         )
     made = _encoder(inputs, encoder, device)
-    support = _features(inputs, made, cache, progress, workers)
+    bank = availability.known_texts(text, labels, inputs, made, cache, _part(progress, "reading texts"))
+    support = _features(inputs, made, detectors, bank, cache, progress, workers)
     raw = None
     if pixels and inputs.kind == "images" and made.name != "pixels":
         raw = encoders.encode(
@@ -148,6 +160,7 @@ def audit(
         repeats=repeats,
         seed=seed,
         pixels=raw,
+        level=labels,
         progress=_part(progress, "holding out classes"),
     )
 
@@ -161,6 +174,8 @@ def bench(
     known_test: Any = None,
     learn_unknown: Any = None,
     detectors: Sequence[str] | None = None,
+    labels: Level = "labels",
+    text: Text = None,
     confidence: float = 0.95,
     cache: Cache = None,
     limit: int | None = None,
@@ -187,6 +202,9 @@ def bench(
             are left out of the sets. Rows that saw them say so.
         detectors: registered names or expressions; by default all that need nothing but features and a head. ``"all"``
             stands for these and for those that ask the network for more: inner layers, slopes.
+        labels: what detectors may learn from, as for `audit`; labels of known test inputs still say how often a head is
+            right.
+        text: the class names as texts, as for `audit`.
         confidence: of the intervals.
         cache: as for `encode`.
         limit: at most so many inputs of each source.
@@ -221,6 +239,7 @@ def bench(
     given = {"known": known, **{of: source for of, source in beside.items() if source is not None}, **named}
     inputs, left_out = _without_copies({of: _inputs(source, limit, seed) for of, source in given.items()})
     made = _encoder(inputs["known"], encoder, device)
+    bank = availability.known_texts(text, labels, inputs["known"], made, cache, _part(progress, "reading texts"))
     encoded = {}
     at_fit, at_query = protocols.requests_of(detectors)
     free = {request for request in at_fit | at_query if request.passes == (0, 0)}
@@ -228,10 +247,12 @@ def bench(
         # Of known inputs that are learnt from, what costs a pass of its own and only queries need is not asked for.
         asked = free | (at_fit if of in ("known", "learnt unknown") else at_query)
         requests = [request for request in asked if made.refusal(request) is None]
-        wanted: list[str | Request] | None = None if made.accepts == "arrays" else ["features", *requests]
+        plain = availability.signals_for(detectors, made, bank is not None)
+        wanted: list[str | Request] | None = None if made.accepts == "arrays" else [*plain, *requests]
         encoded[of] = encoders.encode(
             one, made, wanted, cache=cache, progress=_part(progress, f"encoding {of}"), workers=workers
         )
+    encoded["known"] = replace(encoded["known"], text=bank)
     baselines, notes = _baselines(inputs, encoded, made, cache, progress, workers)
     found = protocols.bench(
         _sources(encoded, near, far),
@@ -240,6 +261,7 @@ def bench(
         confidence=confidence,
         seed=seed,
         left_out=left_out,
+        level=labels,
         progress=_part(progress, "fitting and scoring"),
         asking=_part(progress, "passes of their own"),
     )
@@ -254,6 +276,8 @@ def fit(
     alpha: float = 0.05,
     calibration: float = 0.2,
     by_class: bool = False,
+    labels: Level = "labels",
+    text: Text = None,
     learn_unknown: Any = None,
     cache: Cache = None,
     limit: int | None = None,
@@ -273,6 +297,9 @@ def fit(
         calibration: share of the inputs set aside for p-values; the audit does not see them either.
         by_class: keep ``alpha`` among the inputs that are taken for any one class, not only over all; see
             `OpenSetClassifier`.
+        labels: what may be learnt from, as for `audit`. With ``"names"`` the guard names classes by their texts, and
+            ``"auto"`` chooses among detectors that need no label.
+        text: the class names as texts, as for `audit`.
         learn_unknown: unknown inputs, as for `encode`, for a detector that learns from some, such as ``opengan``; exact
             copies of known ones are left out.
         cache: as for `encode`.
@@ -298,6 +325,8 @@ def fit(
         seed=seed,
         by_class=by_class,
     )
+    if by_class and labels != "labels":
+        raise WrongUse(f"by class needs labels, and labels={labels!r} leaves them aside: fit without by_class")
     guard.check_classes(inputs)
     if learn_unknown is not None and (automatic or "uses_unknown" not in guard.detector.traits):
         who = "what an audit chooses" if automatic else guard.detector.name
@@ -307,21 +336,30 @@ def fit(
     found: protocols.Audit | None = None
     reason = f"{detector} was asked for."
     assert guard.encoder is not None
-    wanted = ["features"] if automatic and guard.encoder.accepts == "images" else guard.wanted(fitting=True)
+    made = guard.encoder
+    bank = availability.known_texts(text, labels, inputs, made, cache, _part(progress, "reading texts"))
+    plain = automatic and made.accepts == "images"
+    wanted = (
+        availability.signals_for(None, made, bank is not None)
+        if plain
+        else guard.wanted(fitting=True, texts=bank is not None)
+    )
     listed = learnt.Listed.of(inputs, workers)
-    support = _encoded(listed, guard.encoder, wanted, cache, progress, "encoding", workers)
+    support = replace(_encoded(listed, made, wanted, cache, progress, "encoding", workers), text=bank)
     if automatic:
-        expression, found, reason = _choose(support, guard, progress)
+        expression, found, reason = _choose(support, guard, labels, progress)
         guard.detector = registry.create(expression)
+    support = support.at_level(labels)
     beside = None
     if learn_unknown is not None:
         both, _ = _without_copies({"known": inputs, "learnt unknown": _inputs(learn_unknown, limit, seed)})
         extra = learnt.Listed.of(both["learnt unknown"], workers)
-        beside = _encoded(extra, guard.encoder, wanted, cache, progress, "encoding unknown", workers)
+        beside = _encoded(extra, made, wanted, cache, progress, "encoding unknown", workers)
     guard.fit(support, unknown=beside)
     guard.about |= {
         "source": inputs.source,
         "chosen": reason,
+        "labels": labels,
         "learnt": [learnt.record(source, listed, support, limit, seed)],
     }
     if found is not None:
@@ -372,7 +410,7 @@ def extend(
     before, of_encoder = classifier.info(), classifier.encoder
     assert of_encoder is not None
     inputs = _inputs(source, limit, classifier.seed)
-    if (inputs.labels is None) == bool(before["classes"]):
+    if before.get("labels", "labels") == "labels" and (inputs.labels is None) == bool(before["classes"]):
         here, there = ("no labels", "some") if inputs.labels is None else ("labels", "none")
         raise WrongUse(f"{inputs.source} has {here} and the inputs that the guard learnt from have {there}")
     old = learnt.known_sources(classifier, known, _inputs, workers)
@@ -548,18 +586,25 @@ def export(
 
 
 def catalogue() -> dict[str, list[dict[str, Any]]]:
-    """Every registered detector, step, head and encoder with what it needs and where it comes from.
+    """Every registered detector, step, head, encoder and objective with what it needs and where it comes from.
 
     Heads are steps too, and are listed by themselves, as they make logits.
     """
-    rooms: dict[str, list[dict[str, Any]]] = {"detectors": [], "steps": [], "heads": [], "encoders": []}
+    rooms: dict[str, list[dict[str, Any]]] = {
+        "detectors": [],
+        "steps": [],
+        "heads": [],
+        "encoders": [],
+        "objectives": [],
+    }
     for room in registry.ROOMS:
         for name in registry.names(room):
             part = registry.find(room, name)
             about: dict[str, Any] = {"name": name, "summary": (part.__doc__ or "").strip().splitlines()[0]}
             if room != "encoders":
                 made = part()
-                wanted = made.needs | made.at_fit()  # of a request its kind: the arguments say the rest
+                # Of a request its kind: the arguments say the rest. An objective has no fit of its own.
+                wanted = made.needs | (made.at_fit() if room != "objectives" else frozenset())
                 reads = sorted({need if isinstance(need, str) else type(need).__name__ for need in wanted})
                 about |= {"reads": reads, "labels": made.labels, "arguments": made.arguments()}
                 paper = made.paper
@@ -628,10 +673,18 @@ def _encoder(inputs: Inputs, encoder: str | Encoder | None, device: str) -> Enco
 
 
 def _features(
-    inputs: Inputs, encoder: Encoder, cache: Cache, progress: Progress | None, workers: int | None
+    inputs: Inputs,
+    encoder: Encoder,
+    detectors: Sequence[str] | None,
+    bank: TextBank | None,
+    cache: Cache,
+    progress: Progress | None,
+    workers: int | None,
 ) -> Support:
-    wanted = None if encoder.accepts == "arrays" else ["features"]
-    return encoders.encode(inputs, encoder, wanted, cache=cache, progress=_part(progress, "encoding"), workers=workers)
+    plain = availability.signals_for(detectors, encoder, bank is not None)
+    wanted = None if encoder.accepts == "arrays" else plain
+    found = encoders.encode(inputs, encoder, wanted, cache=cache, progress=_part(progress, "encoding"), workers=workers)
+    return replace(found, text=bank)
 
 
 def _without_copies(inputs: dict[str, Inputs]) -> tuple[dict[str, Inputs], dict[str, int]]:
@@ -716,13 +769,14 @@ def _baselines(
 
 
 def _choose(
-    support: Support, guard: OpenSetClassifier, progress: Progress | None
+    support: Support, guard: OpenSetClassifier, level: Level, progress: Progress | None
 ) -> tuple[str, protocols.Audit | None, str]:
     """The expression of the detector to fit, the audit behind it, and a sentence why."""
-    rest = support.take(guard.set_aside(support)[0])  # refuses too few rows before an audit is made for nothing
+    rest = support.take(guard.set_aside(support.at_level(level))[0])  # refuses too few rows before an audit is made
     why = "the inputs have no labels"
-    if support.labels is not None:
-        there = len(np.unique(support.labels))
+    if support.labels is not None or (level == "names" and support.text is not None):
+        labelled = support.labels is not None
+        there = len(np.unique(support.labels)) if labelled else len(support.bank("an audit"))  # type: ignore[arg-type]
         why = f"{there} class{'es are' if there > 1 else ' is'} too few to hold one out"
         if there >= FEWEST_CLASSES:
             try:
@@ -730,6 +784,7 @@ def _choose(
                     support,
                     calibration=guard.calibration,
                     seed=guard.seed,
+                    level=level,
                     progress=_part(progress, "holding out classes"),
                 )
             except WrongUse as error:

@@ -197,7 +197,7 @@ def not_a_number_is_named(part: Part) -> None:
                 if signal in columns:
                     columns[signal][17].flat[-1] = bad
             raises(BadInput, partial(detector.score, asked), f"{signal} row 17")
-            if "stateless" not in part.traits and signal in known:
+            if "stateless" not in part.traits and signal in set(map(key_of, subject.make().at_fit())):
                 spoilt = Support(
                     Signals(known), labels=world.labels, classes=tuple(world.names), head=world.head("float32")
                 )
@@ -612,7 +612,8 @@ def unknown_inputs_matter_as_declared(part: Part) -> None:
     known, asked = (subject.columns(world, which) for which in ("known", "new"))
 
     def fitted(unknown: Any) -> Any:
-        support = Support(Signals(known), world.labels, tuple(world.names), head=world.head("float32"))
+        told: dict[str, Any] = {"head": world.head("float32"), "text": world.text()}
+        support = Support(Signals(known), world.labels, tuple(world.names), **told)
         detector = subject.make().fit(support, unknown=unknown)
         return detector.score(asked_by(detector, asked))
 

@@ -11,7 +11,23 @@ from typing import Annotated
 import typer
 
 from unseen import __version__
-from unseen.cli import audit, bench, cache, catalogue, demo, encode, export, extend, fit, info, score
+from unseen.cli import (
+    attack,
+    audit,
+    bench,
+    cache,
+    catalogue,
+    demo,
+    encode,
+    export,
+    extend,
+    fit,
+    info,
+    reproduce,
+    score,
+    text,
+    train,
+)
 from unseen.cli.screen import out
 
 app = typer.Typer(
@@ -40,10 +56,14 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
     "audit": audit.audit,
     "bench": bench.bench,
+    "attack": attack.attack,
+    "reproduce": reproduce.reproduce,
     "fit": fit.fit,
     "score": score.score,
     "encode": encode.encode,
+    "text": text.text,
     "extend": extend.extend,
+    "train": train.train,
     "cache": cache.cache,
     "export": export.export,
     "list": catalogue.catalogue,

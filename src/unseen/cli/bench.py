@@ -14,13 +14,19 @@ from unseen.cli.options import (
     DeviceOption,
     EncoderOption,
     JsonOption,
+    LabelsOption,
     LimitOption,
+    NamesOption,
+    NegativesOption,
     ReportOption,
     SeedOption,
     StrictOption,
+    TextOption,
+    WordedOption,
     WorkersOption,
     expressions,
     named,
+    texts,
     typed,
     writable,
     writable_page,
@@ -111,6 +117,11 @@ def bench(
     ] = None,
     encoder: EncoderOption = None,
     detectors: DetectorsOption = None,
+    labels: LabelsOption = "labels",
+    names: NamesOption = None,
+    prompts: WordedOption = None,
+    negatives: NegativesOption = None,
+    text: TextOption = None,
     json: JsonOption = None,
     page: ReportOption = None,
     seed: SeedOption = 0,
@@ -132,7 +143,7 @@ def bench(
     writable(json)
     writable_page(page)
     given = {"near": near, "far": far, "unknown-validation": unknown_validation}
-    sets = {kind: named(texts or [], kind) for kind, texts in given.items()}
+    sets = {kind: named(each or [], kind) for kind, each in given.items()}
     _one_kind_of_bench(
         protocol,
         {"--known": known, "--known-test": known_test, **{f"--{kind}": given for kind, given in sets.items()}},
@@ -145,6 +156,9 @@ def bench(
         raise WrongUse("--unknown-validation is for --search-on-unknown")
     if learn_unknown is not None and (protocol is not None or search is not None):
         raise WrongUse("--learn-unknown is for a bench of your own sets without a search")
+    read = texts(labels, names, prompts, negatives, text)
+    if (protocol is not None or search is not None) and (read is not None or labels != "labels"):
+        raise WrongUse("--labels and class names as texts are for a bench of your own sets without a search")
     if protocol is not None and what:
         _what(protocol, root, json)
         return
@@ -173,6 +187,7 @@ def bench(
             found = bench_searched(known, sets["near"], sets["far"], encoder, known_test=known_test, **tried, **common)
         else:
             beside: dict[str, Any] = {"known_test": known_test, "learn_unknown": learn_unknown}
+            beside |= {"labels": labels, "text": read}
             found = api.bench(known, sets["near"], sets["far"], encoder, **beside, **common)
         if page is not None:
             from unseen.api.pages import bench_page

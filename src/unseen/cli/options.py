@@ -7,11 +7,14 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unseen.errors import WrongUse
+
+if TYPE_CHECKING:
+    from unseen.language import Texts
 
 Source = Annotated[
     Path,
@@ -41,6 +44,56 @@ EncoderOption = Annotated[
         show_default=False,
     ),
 ]  # fmt: skip
+LabelsOption = Annotated[
+    str,
+    typer.Option(
+        "--labels",
+        metavar="none|names|labels",
+        help="What may be learnt from: the label of each input; the class names alone, read as texts; or neither.",
+    ),
+]
+NamesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--names",
+        metavar="NAMES|FILE",
+        help="Class names with commas, or a file with one a line. Default: those of the folders or labels.",
+        show_default=False,
+    ),
+]
+WordedOption = Annotated[
+    str | None,
+    typer.Option(
+        "--prompts",
+        metavar="NAME|FILE",
+        help="How a name becomes texts: plp (the default), imagenet, mcm, ... or a file of prompts.",
+        show_default=False,
+    ),
+]
+PromptsOption = Annotated[
+    str,
+    typer.Option(
+        "--prompts", metavar="NAME|FILE", help="How a name becomes texts: plp, imagenet, mcm, ... or a file of prompts."
+    ),
+]
+NegativesOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--negatives",
+        metavar="FILE",
+        help="Words from which those unlike every class are mined, for neglabel and the like; may be given again.",
+        show_default=False,
+    ),
+]
+TextOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--text",
+        metavar="FILE",
+        help="Texts that `unseen text` wrote, or an .npz of your own, instead of names that the encoder reads now.",
+        show_default=False,
+    ),
+]
 GuardEncoderOption = Annotated[
     str | None,
     typer.Option(
@@ -90,6 +143,29 @@ WorkersOption = Annotated[
     ),
 ]
 StrictOption = Annotated[bool, typer.Option("--strict", help="End with exit code 3 when an input had to be skipped.")]
+
+
+def texts(
+    labels: str, names: str | None, prompts: str | None, negatives: Sequence[Path] | None, text: Path | None
+) -> Texts | Path | None:
+    """What a verb takes as ``text``, from the options that say how classes are named.
+
+    Raises:
+        WrongUse: where texts that are read already are to be written otherwise.
+    """
+    said = {"--names": names, "--prompts": prompts, "--negatives": negatives or None}
+    given = [option for option, value in said.items() if value is not None]
+    if text is not None:
+        if given:
+            raise WrongUse(f"--text {text} holds texts that are read already: leave {given[0]} out")
+        return text
+    if not given:
+        return None
+    if labels == "none":
+        raise WrongUse(f"{given[0]} is of class names, and --labels none allows none")
+    from unseen.language import Texts
+
+    return Texts(names=names, prompts=prompts or "plp", negatives=list(negatives) if negatives else None)
 
 
 def expressions(text: str) -> list[str]:

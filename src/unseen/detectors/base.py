@@ -51,7 +51,7 @@ class Detector(Part):
         if self.fitted:  # what is asked for may depend on what was learnt
             queries = queries.asked(self.needs)
         self.check_ready(queries)
-        size = max(1, min(BATCH, QUERY_NUMBERS // max(1, self.numbers_per_query())))
+        size = max(1, min(self.rows_at_once(), QUERY_NUMBERS // max(1, self.numbers_per_query())))
         if needs == ["logits"]:
             size = min(size, max(256, LOGITS // max(1, queries.width("logits"))))
         like = self.like()
@@ -69,6 +69,10 @@ class Detector(Part):
     def numbers_per_query(self) -> int:
         """Numbers that one query needs beside its own signals; bounds how many are scored at once."""
         return 1
+
+    def rows_at_once(self) -> int:
+        """How many queries are best scored at once, where memory allows."""
+        return BATCH
 
     def __rrshift__(self, before: Step | Steps) -> Pipeline:
         return Pipeline(_listed(before), self)
@@ -113,6 +117,7 @@ class Pipeline(Detector):
         self.labels = max((part.labels for part in whole[: given + 1]), key=order.index)
         every = frozenset.intersection(*(part.traits for part in whole))
         self.traits = frozenset.union(*(part.traits for part in whole)) - ({"stateless"} - every)
+        self.texts = frozenset.union(*(part.texts for part in whole))
         self.grid = detector.grid
         self.paper = detector.paper
 
@@ -192,6 +197,10 @@ class Pipeline(Detector):
     def numbers_per_query(self) -> int:
         """That of the detector."""
         return self.detector.numbers_per_query()
+
+    def rows_at_once(self) -> int:
+        """That of the detector."""
+        return self.detector.rows_at_once()
 
     def __rrshift__(self, before: Step | Steps) -> Pipeline:
         return Pipeline((*_listed(before), *self.given[0]), self.given[1])

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from unseen.detectors._spread import Covariance, On, check_choices, whitening, within_classes
 from unseen.detectors.base import Detector
 from unseen.errors import NotEnoughKnown
 from unseen.parts import Paper
 from unseen.signals import Support
-from unseen.statistics import from_nearest, whitener
+from unseen.statistics import Moments, from_nearest
 
 
 class RelativeMahalanobis(Detector):
@@ -26,12 +27,20 @@ class RelativeMahalanobis(Detector):
     what the method cannot see: whatever leaves the ``r`` discriminant directions unchanged.
 
     Args:
-        floor: ridge added to ``S``, as a share of its mean eigenvalue.
+        floor: ridge added to ``S`` and ``S_0``, as a share of the mean eigenvalue of ``S``. None takes a pseudo-inverse
+            in its place: directions in which ``S`` has at most 1e-10 of its largest eigenvalue are left out of both
+            distances; see `Mahalanobis`.
+        on: the signal that is ``f``: ``"features"``; ``"logits"``, as in `plp >> relative_mahalanobis(on='logits')`;
+            ``"embedding"``.
+        covariance: ``"pooled"``, as above. ``"class_mean"`` takes for ``S`` the mean of the unbiased covariances of the
+            classes, those with one input left out, and divides ``S_0`` by ``N - 1``, as the program of Adaloglou et al.
+            2023 does; then no direction cancels.
 
-    Reads: ``features (N, D)``; labels required.
+    Reads: ``features (N, D)``, or the signal that ``on`` names; labels required.
     Returns: ``(N,)``, squared standard deviations; both signs occur.
-    Raises: NotEnoughKnown, with one class (both distances are then the same) or fewer inputs than classes and one.
-    Cost: ``(D + C) r`` numbers.
+    Raises: WrongUse, for another signal or covariance; NotEnoughKnown, with one class (both distances are then the
+    same), fewer inputs than classes and one, or two inputs of no class.
+    Cost: ``(D + C) r`` numbers; for ``"class_mean"`` ``r = D``, and two walks over the known inputs.
     Source: Ren, Fort, Liu, Roy, Padhy, Lakshminarayanan, "A Simple Fix to Mahalanobis Distance for Improving
     Near-OOD Detection", 2021, equations 2 and 3. Both covariances are divided by ``N``.
     Differs: pytorch-ood of 2024 divided ``S`` by the number of inputs and not ``S_0``, so that its scores were those of
@@ -57,35 +66,61 @@ class RelativeMahalanobis(Detector):
     means: Tensor  # (C, r) class means along them, seen from the origin
     shares: Tensor  # (r,) 1 / (1 + e_j)
 
-    def __init__(self, floor: float = 1e-6) -> None:
+    def __init__(self, floor: float | None = 1e-6, on: On = "features", covariance: Covariance = "pooled") -> None:
         super().__init__()
+        check_choices("RelativeMahalanobis", on, covariance)
         self.floor = floor
+        self.on = on
+        self.covariance = covariance
+        self.needs = frozenset({on})
+        if covariance == "class_mean":
+            self.traits = frozenset({"two_pass"})
         for name in ("origin", "directions", "means", "shares"):
             self.register_buffer(name, torch.empty(0))
 
     def learn(self, support: Support) -> None:
         """Both covariances made diagonal at once, in float64."""
-        moments = support.moments("features")
-        there = moments.count > 0
-        classes = int(there.sum())
+        moments = support.moments(self.on)
+        classes = int((moments.count > 0).sum())
         if classes < 2:
             raise NotEnoughKnown("RelativeMahalanobis compares classes with their whole and needs two classes, got one")
         if len(moments) <= classes:
             raise NotEnoughKnown(f"RelativeMahalanobis sees no spread in {len(moments)} inputs of {classes} classes")
+        there, spread = within_classes(support, self.on, self.covariance, "RelativeMahalanobis")
         origin = moments.grand_mean()
-        whiten = whitener(moments.covariance(), self.floor)
+        whiten = whitening(spread, self.floor)
         white = (moments.mean[there] - origin) @ whiten  # (C, D)
-        weight = (moments.count[there] / moments.count.sum()).sqrt()[:, None]
-        _, spread, across = torch.linalg.svd(weight * white, full_matrices=False)
-        rank = min(classes - 1, len(origin))
-        basis = across[:rank].T  # (D, r)
-        precision = support.dtype("features")
+        if self.covariance == "pooled":
+            basis, shares = _discriminant(white, moments.count[there] / moments.count.sum())
+        else:
+            basis, shares = _all_directions(moments, spread, whiten, self.floor or 0.0)
+        precision = support.dtype(self.on)
         self.origin = origin.to(precision)
         self.directions = (whiten @ basis).to(precision).contiguous()
         self.means = (white @ basis).to(precision).contiguous()
-        self.shares = (1 / (1 + spread[:rank].square())).to(precision)
+        self.shares = shares.to(precision)
 
     def forward(self, signals: Mapping[str, Tensor]) -> Tensor:
         """Negative relative distances ``(B,)``."""
-        u = (signals["features"] - self.origin) @ self.directions  # (B, r)
+        u = (signals[self.on] - self.origin) @ self.directions  # (B, r)
         return (u.square() * self.shares - from_nearest(u, self.means).square()).sum(dim=1)
+
+
+def _discriminant(white: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Directions ``(D, r)`` in which the class means differ, and ``1 / (1 + e_j)`` of each ``(r,)``.
+
+    Args:
+        white: class means ``(C, D)`` seen from their whole, the spread within classes being the identity.
+        weight: share of each class ``(C,)``.
+    """
+    _, spread, across = torch.linalg.svd(weight.sqrt()[:, None] * white, full_matrices=False)
+    rank = min(len(white) - 1, white.shape[1])
+    return across[:rank].T, 1 / (1 + spread[:rank].square())
+
+
+def _all_directions(moments: Moments, within: Tensor, whiten: Tensor, floor: float) -> tuple[Tensor, Tensor]:
+    """Directions ``(D, D)`` in which the total covariance is diagonal too, and 1 over its eigenvalues ``(D,)``."""
+    ridge = floor * within.trace() / len(within)
+    total = moments.total() / (len(moments) - 1)
+    values, vectors = torch.linalg.eigh(whiten.T @ total @ whiten + ridge * whiten.T @ whiten)
+    return vectors, 1 / values

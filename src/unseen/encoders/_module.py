@@ -106,6 +106,12 @@ class ModuleEncoder(Encoder):
         """Normalisation, network and last layer, for uint8 pixels; a copy on the CPU."""
         return _Graph(self._module, self._head, self._mean, self._std).cpu().eval()
 
+    def differentiable(self) -> nn.Module:
+        """Normalisation and network up to the last linear layer; a copy, so that its slopes reach nothing else."""
+        # A network that was copied in a caller's inference mode could not be differentiated.
+        with torch.inference_mode(False):
+            return _Features(self._module, self._head, self._mean, self._std).eval()
+
     def preprocessing(self) -> dict[str, Any]:
         """Resizing and cropping; the normalisation is in the graph."""
         return self._preprocess.describe()
@@ -284,22 +290,41 @@ class _Graph(nn.Module):
 
     def __init__(self, module: nn.Module, head: str | None, mean: Tensor, std: Tensor) -> None:
         super().__init__()
-        body, last = copy.deepcopy(module), None
-        if head is not None:
-            last = body.get_submodule(head)
-            through = _Through(last)
-            # A layer may be registered under several names, each of which must let the features through.
-            for parent in list(body.modules()):
-                for name in [name for name, child in parent._modules.items() if child is last]:
-                    setattr(parent, name, through)
-            body = through if body is last else body
-        self.normalise, self.body, self.last = _Normalise(mean, std), body, last
+        self.normalise = _Normalise(mean, std)
+        self.body, self.last = _before_head(module, head)
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
         output: Tensor = self.body(self.normalise(pixels.permute(0, 3, 1, 2).float() / 255))  # (B, 3, H, W) -> (B, D)
         if self.last is None:
             return {"features": output.flatten(1)}
         return {"features": output, "logits": self.last(output)}
+
+
+class _Features(nn.Module):
+    """Pixels in ``[0, 1]`` -> features."""
+
+    def __init__(self, module: nn.Module, head: str | None, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.normalise, self.body = _Normalise(mean, std), _before_head(module, head)[0]
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        with _exact(pixels.device):
+            output: Tensor = self.body(self.normalise(pixels))  # (B, 3, H, W) -> (B, D)
+        return output.flatten(1)
+
+
+def _before_head(module: nn.Module, head: str | None) -> tuple[nn.Module, nn.Module | None]:
+    """A copy of the network that ends where its last linear layer begins, and that layer's own copy."""
+    body = copy.deepcopy(module)
+    if head is None:
+        return body, None
+    last = body.get_submodule(head)
+    through = _Through(last)
+    # A layer may be registered under several names, each of which must let the features through.
+    for parent in list(body.modules()):
+        for name in [name for name, child in parent._modules.items() if child is last]:
+            setattr(parent, name, through)
+    return (through if body is last else body), last
 
 
 class _Through(nn.Module):

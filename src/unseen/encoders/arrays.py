@@ -36,9 +36,14 @@ class Arrays(Encoder):
     def answer_columns(self, columns: Mapping[str, Any], wanted: frozenset[str | Request]) -> dict[str, Any]:
         """The columns wanted, as they are (all of them where nothing is named).
 
+        Where there is an ``embedding`` and no ``features``, it stands for them: a model without a projection between
+        the two has one vector for both.
+
         Raises:
             WrongUse: when a column is not there.
         """
+        if "embedding" in columns and "features" not in columns:
+            columns = {**columns, "features": columns["embedding"]}
         keys = {key_of(want) for want in wanted} or set(columns)
         absent = sorted(keys - set(columns))
         if absent:

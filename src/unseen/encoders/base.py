@@ -6,7 +6,7 @@ import ast
 import difflib
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 from urllib.parse import unquote
 
@@ -29,6 +29,7 @@ class Encoder:
         when_named: signals that it gives only when they are asked for by name.
         head: the linear head that made its logits, where there is one.
         classes: names of its outputs, where they are known.
+        scale: what the model multiplies the cosines of images and texts by, where it reads both.
     """
 
     accepts: ClassVar[Literal["images", "arrays"]] = "images"
@@ -36,6 +37,7 @@ class Encoder:
     when_named: ClassVar[frozenset[str]] = frozenset()
     head: LinearHead | None = None
     classes: tuple[str, ...] | None = None
+    scale: float | None = None
 
     @property
     def name(self) -> str:
@@ -67,6 +69,16 @@ class Encoder:
         """
         raise WrongUse(f"the encoder {self.name} cannot be exported: it has no module that starts at pixels")
 
+    def differentiable(self) -> nn.Module:
+        """Pixels, float ``(B, 3, H, W)`` in ``[0, 1]`` at the size of `prepare` -> features ``(B, D)``, with slopes.
+
+        A module of its own on the encoder's device, without hooks: its features are those of `answer`, to rounding.
+
+        Raises:
+            WrongUse: when the encoder has no network.
+        """
+        raise WrongUse(f"the encoder {self.name} has no network to take slopes of")
+
     def preprocessing(self) -> dict[str, Any]:
         """What `prepare` does to an image, for JSON; empty where nothing is done."""
         return {}
@@ -82,6 +94,19 @@ class Encoder:
             WrongUse: when it cannot give one of them.
         """
         raise NotImplementedError
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether `text` works."""
+        return False
+
+    def text(self, texts: Sequence[str]) -> Tensor:
+        """Raw outputs of the text side, ``(n, E)``, of any length, float32 on the CPU; long texts are cut.
+
+        Raises:
+            WrongUse: when it has no text side.
+        """
+        raise WrongUse(f"the encoder {self.name} has no text side: use one of images and texts, clip:MODEL or hf:MODEL")
 
     def refusal(self, request: Request) -> str | None:
         """Why a request cannot be answered, as the end of a sentence; None where it can."""

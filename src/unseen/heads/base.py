@@ -15,9 +15,14 @@ from unseen.signals import LinearHead, Support
 
 
 class Head(Step):
-    """A head writes `solve`: weight and bias from the support. Column ``i`` is class ``i`` of the support."""
+    """A head writes `solve`: weight and bias from the support. Column ``i`` is class ``i`` of `named`.
+
+    Attributes:
+        of: the signal that the layer is put on, in whose precision it is kept.
+    """
 
     room = "heads"
+    of: str = "features"
     needs = frozenset({"features"})
     writes = frozenset({"logits"})
     labels: Labels = "required"
@@ -35,14 +40,15 @@ class Head(Step):
 
     def learn(self, support: Support) -> None:
         """Solve in float64, keep in the precision of the features."""
-        if len(support.classes) < 2:
-            raise NotEnoughKnown(f"{self.name} tells classes apart and needs two classes, got {len(support.classes)}")
+        named = self.named(support)
+        if len(named) < 2:
+            raise NotEnoughKnown(f"{self.name} tells classes apart and needs two classes, got {len(named)}")
         weight, bias = support.once(f"head {self.expression()}", lambda: self.solve(support))
         self.keep(weight, bias, support)
 
     def keep(self, weight: Tensor, bias: Tensor, support: Support) -> None:
-        """Hold what was solved, in the precision of the support's features."""
-        precision = support.dtype("features")
+        """Hold what was solved, in the precision of the signal that it is put on."""
+        precision = support.dtype(self.of)
         self.weight, self.bias = weight.to(precision).contiguous(), bias.to(precision).contiguous()
 
     def linear(self, support: Support) -> LinearHead | None:
@@ -54,7 +60,7 @@ class Head(Step):
         return LinearHead(self.weight, self.bias, named if len(named) == len(self.bias) else None)
 
     def tells(self, support: Support) -> Support:
-        """The support with this layer as its head."""
+        """The support with this layer as its head; without one where there is no such layer."""
         return replace(support, head=self.linear(support))
 
     def named(self, support: Support) -> tuple[str, ...]:
@@ -63,4 +69,4 @@ class Head(Step):
 
     def forward(self, signals: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """``{"logits": (B, C)}``."""
-        return {"logits": linear(signals["features"], self.weight, self.bias)}
+        return {"logits": linear(signals[self.of], self.weight, self.bias)}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from unseen.classifier import set_aside
 from unseen.data import Progress, split
@@ -17,7 +18,7 @@ from unseen.metrics import Floats, evaluate, holm, mean_interval, paired_differe
 from unseen.metrics.resampling import LEVELS, read_curves
 from unseen.protocols.candidates import Candidate, candidates
 from unseen.registry import create
-from unseen.signals import Climbed, Support
+from unseen.signals import Climbed, Level, Support
 
 FIT_SHARE = 0.6  # of the known rows of a fold; the rest tests
 INNER_CLASSES = 3  # held-out known classes that may choose a setting
@@ -25,6 +26,12 @@ FEWEST_ROWS = 5  # a class with fewer inputs is neither held out nor known in an
 MARGIN = 0.01  # mean AUROC that a cheaper detector may cost
 NAMED = 5  # detectors as good as the recommended, in its sentence; the rest stand in the list
 FEWEST_CLASSES = 5  # held-out classes below which no winner is claimed
+SAID_OF: dict[Level, str] = {
+    "none": "detectors learnt without labels and without class names; the labels only said which inputs were held out",
+    "names": "detectors learnt from the names of the classes and from no label. How good that is depends on how well "
+    "the texts tell these classes apart, which the numbers here include, and on whether a new class lies near a name, "
+    "which no audit of these classes can say",
+}
 
 
 @dataclass
@@ -124,6 +131,7 @@ class Audit:
             ``confident`` and a ``sentence``.
         warnings: what the reader must know before believing the numbers.
         not_tried: detector -> why it could not be tried.
+        level: what detectors could learn from: labels, class names or neither.
     """
 
     rows: list[Row]
@@ -141,6 +149,7 @@ class Audit:
     classes: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    level: Level = "labels"
 
     def __repr__(self) -> str:
         best = f"{self.recommended['expression']}: mean AUROC {self.recommended['auroc']:.3f}"
@@ -176,6 +185,7 @@ class Audit:
             "seed": self.seed,
             "confidence": self.confidence,
             "encoder": self.encoder,
+            "level": self.level,
             "skipped": [{"path": key, "reason": reason} for key, reason in self.skipped],
             "notes": list(self.notes),
         }
@@ -194,6 +204,7 @@ def audit(
     confidence: float = 0.95,
     seed: int = 0,
     pixels: Support | None = None,
+    level: Level = "labels",
     progress: Progress | None = None,
 ) -> Audit:
     """Hold out each class in turn, learn the rest, and ask every detector who is new.
@@ -214,19 +225,34 @@ def audit(
         confidence: of the intervals.
         seed: of all splits.
         pixels: the same inputs as raw pixels, for the rows that show when the task is trivial.
+        level: what detectors may learn from; see `Support.at_level`. Below ``"labels"`` the labels only say which
+            inputs are held out, and every detector keeps its default setting. With ``"names"`` the name of a held-out
+            class is held out too; and where there are names and no labels, the nearest name stands for the label,
+            which a warning says.
         progress: called with (folds done, folds in all).
 
     Raises:
-        WrongUse: without labels, with fewer than three classes, or for an unknown class or detector.
+        WrongUse: without labels and without names that could stand for them, with fewer than three classes, for an
+            unknown class or detector, or where a class has no text and names are all that is known.
         NotEnoughKnown: when no class has five inputs, or no detector can be fitted.
     """
-    if support.labels is None:
-        raise WrongUse(
-            "an audit holds out classes and these inputs have no labels; "
-            "`fit` works with detectors that ignore labels, such as knn"
-        )
     warnings: list[str] = []
-    rest_rows, aside = set_aside(support, calibration, seed)
+    rest_rows, aside = set_aside(support.at_level(level), calibration, seed)  # as `fit` will, which sees no more
+    if support.labels is None:
+        support = _by_nearest_name(support, level)
+        warnings.append(
+            "nobody labelled these inputs: those of a held-out class are the ones whose text is nearest. Inputs that "
+            "the texts misread count on the wrong side, and detectors that read the same texts are judged by "
+            "themselves: numbers for them are likely too good"
+        )
+    if level == "names":
+        unnamed = [name for name in support.classes if name not in support.bank("an audit by names").classes]
+        if unnamed:
+            raise WrongUse(
+                f"class {unnamed[0]!r} has no text ({len(unnamed)} of {len(support.classes)}): name them all"
+            )
+    if level != "labels":
+        warnings.append(SAID_OF[level])
     whole = support.take(rest_rows)
     counts = np.bincount(whole.labels, minlength=len(whole.classes)) if whole.labels is not None else np.zeros(0)
     for name, count in zip(support.classes, counts.tolist(), strict=True):
@@ -240,7 +266,7 @@ def audit(
         )
     warnings.extend(_mixed_groups(whole))
     chosen = _chosen_classes(whole.classes, held_out, seed)
-    tried, not_tried = candidates(whole, detectors, refit=True)
+    tried, not_tried = candidates(whole.at_level(level), detectors, refit=True)
     asked = (candidate.build({}) for candidate in tried)
     whole = whole.asked({n for d in asked for n in d.needs | d.at_fit() if not isinstance(n, Climbed)})  # once for all
     raw = None
@@ -253,7 +279,8 @@ def audit(
     plain = [c for c in tried if c.head is None and all(isinstance(n, str) for n in c.build({}).needs)]
     pixel_candidates = plain if raw is not None else []
 
-    folds = _Folds(chosen, repeats, seed, confidence, progress, total=repeats * len(chosen) * (1 + (raw is not None)))
+    total = repeats * len(chosen) * (1 + (raw is not None))
+    folds = _Folds(chosen, repeats, seed, confidence, progress, total, level)
     rows = folds.run(whole, tried, support.encoder.split(":")[0] or "features", not_tried)
     raw_rows = folds.run(raw, pixel_candidates, "pixels", {}) if raw is not None else []
     if not rows:
@@ -261,7 +288,7 @@ def audit(
     rows.sort(key=lambda row: -row.mean())
     raw_rows.sort(key=lambda row: -row.mean())
 
-    recommended = _recommend(rows, whole, tried, seed, confidence)
+    recommended = _recommend(rows, whole.at_level(level), tried, seed, confidence)
     best = next(row for row in rows if row.name == recommended["name"])
     if support.head is not None and any(row.name.startswith("own ") for row in rows):
         warnings.append(
@@ -286,6 +313,7 @@ def audit(
         classes=whole.classes,
         skipped=support.skipped,
         notes=support.notes,
+        level=level,
     )
 
 
@@ -320,7 +348,7 @@ def recommend_setting(
         parts: gives `inner_parts` of the same support and seed, where several candidates are asked about.
     """
     settings = candidate.settings()
-    if len(settings) == 1:
+    if len(settings) == 1 or support.labels is None:  # without labels nothing can be held out to choose by
         return settings[0]
     inner = inner_parts(support, seed) if parts is None else parts()
     totals: list[float] = []
@@ -356,9 +384,11 @@ class _Folds:
         confidence: float,
         progress: Progress | None,
         total: int,
+        level: Level,
     ) -> None:
         self.classes, self.repeats, self.seed, self.confidence = classes, repeats, seed, confidence
         self.progress, self.total, self.done = progress, total, 0
+        self.level = level
 
     def run(
         self, support: Support, candidates: Sequence[Candidate], encoder: str, not_tried: dict[str, str]
@@ -373,12 +403,13 @@ class _Folds:
             seed = self.seed + 1 + repeat
             fit_rows, test_rows = split(support.labels, support.groups, FIT_SHARE, seed, rows=len(support))
             fit, test = support.take(fit_rows), support.take(test_rows)
-            if "features" in support.signals:
+            if "features" in support.signals and self.level == "labels":
                 fit.moments("features")  # once; each fold takes its class away
             for name in self.classes:
                 code = support.classes.index(name)
                 known = fit.without(name)
                 new, unknown = test.take(_labels(test) != code), _unknown(support, known, code)
+                known = known.at_level(self.level)
                 parts = functools.cache(
                     functools.partial(inner_parts, known, seed)
                 )  # where some setting must be chosen
@@ -426,6 +457,19 @@ class _Folds:
                 row.auroc_interval[held], row.share_unknown[held] = (low, high), share
             row.fit_seconds, row.score_seconds = np.mean(clock[name], axis=0).tolist()
         return list(rows.values())
+
+
+def _by_nearest_name(support: Support, level: Level) -> Support:
+    """The support with the nearest name as the label of each input."""
+    if level != "names" or support.text is None or "embedding" not in support.signals:
+        raise WrongUse(
+            "an audit holds out classes and these inputs have no labels; "
+            "`fit` works with detectors that ignore labels, such as knn"
+        )
+    head = create("zero_shot").fit(support)
+    with torch.inference_mode():
+        codes = [head.apply_to(batch)["logits"].argmax(dim=1) for batch in support.signals.batches("embedding")]
+    return replace(support, labels=torch.cat(codes).cpu().numpy(), classes=support.text.classes, _moments={})
 
 
 def _averaged(curves: Sequence[Floats], confidence: float) -> tuple[list[float], list[list[float]] | None]:

@@ -21,7 +21,7 @@ from unseen.metrics import Evaluation, Floats, bands, evaluate, holm
 from unseen.naming import did_you_mean, listed
 from unseen.protocols.audit import FIT_SHARE
 from unseen.protocols.candidates import Candidate, candidates, passes_of
-from unseen.signals import Climbed, Request, Support
+from unseen.signals import Climbed, Level, Request, Support
 
 KINDS = ("near", "far")
 # What scores a baseline of one or two numbers: two-sided, and it answers where all known inputs agree.
@@ -129,6 +129,7 @@ class Bench:
             single input or group.
         warnings: what the reader must know before believing the numbers.
         not_tried: detector -> why it could not be tried.
+        level: what detectors could learn from: labels, class names or neither.
         left_out: source, such as ``"near dogs"`` or ``"known test"`` -> how many of its inputs were exact copies of
             known ones, where there were any.
         skipped: ``(source, key, reason)`` of inputs that could not be read.
@@ -147,6 +148,7 @@ class Bench:
     confidence: float
     encoder: str
     classes: tuple[str, ...]
+    level: Level = "labels"
     left_out: dict[str, int] = field(default_factory=dict)
     skipped: tuple[tuple[str, str, str], ...] = ()
     notes: tuple[str, ...] = ()
@@ -171,6 +173,7 @@ class Bench:
             "seed": self.seed,
             "confidence": self.confidence,
             "encoder": self.encoder,
+            "level": self.level,
             "left_out": self.left_out,
             "skipped": [{"source": of, "path": key, "reason": reason} for of, key, reason in self.skipped],
             "notes": list(self.notes),
@@ -185,6 +188,7 @@ def bench(
     confidence: float = 0.95,
     seed: int = 0,
     left_out: Mapping[str, int] | None = None,
+    level: Level = "labels",
     progress: Progress | None = None,
     asking: Progress | None = None,
 ) -> Bench:
@@ -208,6 +212,8 @@ def bench(
         seed: of the split.
         left_out: source, such as ``"near dogs"`` or ``"known test"`` -> how many of its inputs were left out before,
             being copies of known ones.
+        level: what detectors may learn from; see `Support.at_level`. Labels of the known test inputs, where there are
+            any, are only compared with what a head says.
         progress: called with (pipelines done, pipelines in all).
         asking: called with (rows done, rows in all) while the encoder makes passes of their own for detectors that ask
             for them: each of the known inputs learnt from only what fits read, each query only what scores read.
@@ -232,6 +238,8 @@ def bench(
     """
     _check(sources)
     parts, warnings = _divided(sources, seed)
+    classes = parts.fit.classes
+    parts = replace(parts, fit=parts.fit.at_level(level))
     tried, not_tried = candidates(parts.fit, detectors)
     tried = list({candidate.name: candidate for candidate in tried}.values())
     parts = _asked(parts, [candidate.build({}) for candidate in tried], asking)
@@ -243,6 +251,7 @@ def bench(
         if [(of, len(s)) for of, s in other.each()] != [(of, len(s)) for of, s in sources.each()]:
             raise WrongUse(f"the baseline {what!r} must hold the rows of every source, in their order")
         raw = _divided(other, seed)[0]
+        raw = replace(raw, fit=raw.fit.at_level(level))
         alone = [c for c in tried if c.head is None and _reads_features(c)] if what == "pixels" else []
         for candidate in alone or [Candidate("pixel_gaussians" if what == DENSITY else SIMPLE)]:
             name = f"{what}: {candidate.name}" if what == "pixels" else what
@@ -294,7 +303,8 @@ def bench(
         seed=seed,
         confidence=confidence,
         encoder=sources.known.encoder,
-        classes=parts.fit.classes,
+        classes=classes or (parts.fit.text.classes if parts.fit.text is not None else ()),
+        level=level,
         left_out=dict(left_out or {}),
         skipped=tuple((of, *pair) for of, support in sources.each() for pair in support.skipped),
         notes=tuple(f"{of}: {note}" for of, support in sources.each() for note in support.notes),
@@ -445,21 +455,23 @@ def _scored(parts: _Parts, candidate: Candidate, row: BenchRow, confidence: floa
 
 def _correct(detector: Detector, parts: _Parts) -> NDArray[np.bool_] | None:
     """Whether the head names the class of each known test input; None where there is no head, or no label."""
-    labels = parts.test.labels
+    labels, known = parts.test.labels, parts.fit
     if labels is None:
         return None
     steps = detector.given[0] if isinstance(detector, Pipeline) else ()
     head = next((step for step in steps if isinstance(step, Head)), None)
-    signals = parts.test.signals
-    if head is not None and len(head.bias) == len(parts.fit.classes):
+    signals, classes = parts.test.signals, parts.test.classes
+    if head is not None and len(head.bias) == len(names := head.named(known)):
         with inference_mode():
-            logits = [head.apply_to(batch)["logits"] for batch in signals.batches("features")]
-    elif "logits" in detector.reads() and signals.width("logits") == len(parts.fit.classes):
+            logits = [head.apply_to(batch)["logits"] for batch in signals.batches(*sorted(head.reads()))]
+    elif known.labels is not None and "logits" in detector.reads() and signals.width("logits") == len(known.classes):
+        names = known.classes
         logits = [batch["logits"] for batch in signals.batches("logits")]
     else:
         return None
-    named = np.concatenate([x.argmax(dim=1).cpu().numpy() for x in logits])
-    return np.asarray(named == labels)
+    said = np.concatenate([x.argmax(dim=1).cpu().numpy() for x in logits])
+    place = {name: code for code, name in enumerate(classes)}
+    return np.asarray(np.array([place.get(name, -1) for name in names])[said] == labels)
 
 
 def _other_classes(known: Support, detectors: Sequence[Detector]) -> Iterator[str]:

@@ -17,6 +17,8 @@ from unseen.registry import create, names
 from unseen.signals import Climbed, Request, Samples, Support
 
 HEADS = ("own", "ridge", "prototypes")
+OF_TEXTS = ("plp", "zero_shot")  # heads where class names are known and no labels
+LOGITS_OF_NAMES = "relative_mahalanobis(on='logits')"  # which the paper of PLP puts behind it
 COSTLY = frozenset({"rebuilt_on_load", "costly_fit"})  # traits of detectors that are tried where they are named
 ALL = "all"  # among the names of detectors: every one, also those that need passes of their own
 
@@ -112,7 +114,8 @@ def candidates(
     What reads logits alone is cheap and tried behind every head; what needs a linear layer besides features, behind the
     first that applies. A step is tried with the detector that its source puts behind it; one that learns from the
     labels of the logits only where it is asked for in a whole expression, as it must not learn from what the head
-    learnt from. Logits that came with the inputs are read as they are, unless a head must be fitted anew.
+    learnt from. Where there are names and no labels, heads are those that read the names, and what needs labels learns
+    from theirs. Logits that came with the inputs are read as they are, unless a head must be fitted anew.
 
     Args:
         support: known inputs, whose signals, labels and head decide what can be tried.
@@ -133,12 +136,16 @@ def candidates(
     """
     known = set(support.head.classes or ()) if support.head is not None else set()
     told_apart = support.labels is not None and len(np.unique(support.labels)) > 1
-    heads = [head for head in HEADS if head != "own" or set(support.classes) <= known] if told_apart else []
     there = set(support.signals.names)
+    heads = [head for head in HEADS if head != "own" or set(support.classes) <= known] if told_apart else []
+    if support.level == "names" and {"features", "embedding"} <= there:
+        heads = list(OF_TEXTS)
     given = "logits" in there and not refit
     tried: list[Candidate] = []
     not_tried: dict[str, str] = {}
-    for text, expression in _listed(wanted):
+    everything = not wanted or ALL in wanted
+    beside = [(LOGITS_OF_NAMES, LOGITS_OF_NAMES)] if heads == [*OF_TEXTS] and everything else []
+    for text, expression in [*_listed(wanted), *beside]:
         part = create(expression)
         needs = part.needs | part.at_fit()
         reads = {need for need in needs if isinstance(need, str)}
@@ -155,7 +162,19 @@ def candidates(
             lacking = "an audit has none" if refit else "none were given to learn from"
             not_tried[text] = f"learns from unknown inputs too, and {lacking}"
             continue
+        if "text_bank" in part.traits:
+            bank = support.text
+            why_not = "reads class names as texts, and there are none" if bank is None else part.refuses(bank)
+            if why_not is not None:
+                not_tried[text] = why_not
+                continue
         brings_head = isinstance(part, Pipeline) and any(isinstance(step, Head) for step in part.given[0])
+        if part.availability == "labels" and support.level == "names":
+            if brings_head or not heads:
+                not_tried[text] = "learns from labels, and names are all that is known"
+            else:  # those of a head that reads the names stand for the labels that it needs
+                tried.append(Candidate(expression, heads[0]))
+            continue
         needs_head = not brings_head and ("logits" in reads or "linear_head" in part.traits)
         if "logits" in reads and "features" not in there and not given:
             why = "no head can be refitted for a held-out class" if refit else "no head can make them"

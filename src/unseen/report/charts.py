@@ -19,6 +19,7 @@ Spec = dict[str, Any]
 BLUE, VERMILION = "#0072B2", "#D55E00"
 PALETTE = (BLUE, VERMILION, "#009E73", "#CC79A7", "#5B7F95")
 DASHES = ([1, 0], [6, 2], [2, 2], [8, 2, 2, 2], [1, 3])
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross")
 GREY = "#7C8792"
 
 MAX_BINS = 60
@@ -255,6 +256,76 @@ def held_out(rows: Sequence[Mapping[str, Any]], classes: Sequence[str], recommen
     layers.append(dots.encode(x=x, y=y, tooltip=[*tips, *ends] if reaches else tips))
     chart: Any = alt.layer(*layers)
     return _finish(chart, f"AUROC of {recommended} for each {what}, worst first.", height=24 * len(classes))
+
+
+def backbones(rows: Sequence[Mapping[str, Any]], lines: Sequence[Mapping[str, Any]]) -> Spec:
+    """A point for each encoder, AUROC over accuracy, with the fitted lines.
+
+    Args:
+        rows: ``{"number", "encoder", "family", "accuracy", "left", "right", "auroc", "low", "high"}``, per cent; the
+            number is what a point is called, as names would lie over each other; ends of an interval may be None.
+        lines: ``{"family", "slope", "intercept"}``, of fractions; the family is None for the line through all, which is
+            drawn solid and without colour.
+    """
+    import altair as alt
+
+    families = list(dict.fromkeys(str(row["family"]) for row in rows))
+    numbers = range(len(families))
+    palette = alt.Scale(domain=families, range=[PALETTE[i % len(PALETTE)] for i in numbers])
+    shapes = alt.Scale(domain=families, range=[SHAPES[i % len(SHAPES)] for i in numbers])
+    legend = alt.Legend(symbolOpacity=1) if len(families) > 1 else None
+    colour = alt.Color("family:N", title=None, sort=families, scale=palette, legend=legend)
+    shape = alt.Shape("family:N", title=None, sort=families, scale=shapes, legend=legend)
+    x_scale, y_scale = (
+        _around([row[key] for row in rows for key in keys if row[key] is not None])
+        for keys in (("accuracy", "left", "right"), ("auroc", "low", "high"))
+    )
+    x = alt.X("accuracy:Q", title="k-NN accuracy on known inputs (%)", scale=x_scale, axis=alt.Axis(tickCount=6))
+    y = alt.Y("auroc:Q", title="1-NN AUROC, known against unknown (%)", scale=y_scale, axis=alt.Axis(tickCount=6))
+    ends = []
+    for line in lines:
+        reach = [row["accuracy"] for row in rows if line["family"] is None or str(row["family"]) == line["family"]]
+        for at in (min(reach), max(reach)):
+            height = 100 * line["intercept"] + line["slope"] * at
+            ends.append({"family": str(line["family"]), "accuracy": at, "auroc": height, "all": line["family"] is None})
+    layers: list[Any] = []
+    whole = [end for end in ends if end["all"]]
+    if whole:
+        solid = alt.Chart(_inline(whole)).mark_line(color="currentColor", strokeWidth=2, clip=True, aria=False)
+        layers.append(solid.encode(x=x, y=y))
+    if len(ends) > len(whole):
+        of_family = alt.Chart(_inline([end for end in ends if not end["all"]]))
+        dashed = of_family.mark_line(strokeWidth=2, strokeDash=[6, 3], clip=True, aria=False)
+        layers.append(dashed.encode(x=x, y=y, color=colour))
+    points = alt.Chart(_inline(rows))
+    thin: dict[str, Any] = {"strokeWidth": 1.5, "opacity": 0.4, "aria": False}
+    for ends_of, place in (
+        (("left", "right"), {"x": "left:Q", "x2": "right:Q", "y": y}),
+        (("low", "high"), {"x": x, "y": "low:Q", "y2": "high:Q"}),
+    ):
+        reaching = [row for row in rows if None not in (row[ends_of[0]], row[ends_of[1]])]
+        if reaching:
+            layers.append(alt.Chart(_inline(reaching)).mark_rule(**thin).encode(**place, color=colour))
+    tips = [
+        alt.Tooltip("encoder:N", title="encoder"),
+        alt.Tooltip("family:N", title="family"),
+        alt.Tooltip("accuracy:Q", title="k-NN accuracy (%)", format=".1f"),
+        alt.Tooltip("auroc:Q", title="AUROC (%)", format=".1f"),
+    ]
+    dots = points.mark_point(filled=True, size=90, opacity=1)
+    layers.append(dots.encode(x=x, y=y, color=colour, shape=shape, tooltip=tips))
+    words = points.mark_text(align="left", dx=8, dy=-7, fontWeight=600, aria=False)
+    layers.append(words.encode(x=x, y=y, text="number:N"))
+    chart: Any = alt.layer(*layers)
+    return _finish(chart, "AUROC over k-NN accuracy, a numbered point an encoder, with fitted lines.", height=380)
+
+
+def _around(values: Sequence[float]) -> Any:
+    """From below the lowest to above the highest, at tens."""
+    import altair as alt
+
+    low, high = 10 * math.floor(min(values) / 10), 10 * math.ceil(max(values) / 10)
+    return alt.Scale(domain=[low, max(high, low + 10)], nice=False)
 
 
 def roc(lines: Sequence[Mapping[str, Any]], positive: str, at: Sequence[float] | None = None) -> Spec:

@@ -50,8 +50,9 @@ def render(results: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
 
     Args:
         results: ``title`` and ``answer`` (one sentence), and where there are any ``question``, ``audit``, ``bench``,
-            ``score``, ``calibration``, ``reproduce``; `unseen.api.pages` composes them. A section is drawn when its key
-            is there; a number that is missing or not finite is drawn as a dash. Fractions in, per cent on the page.
+            ``attack``, ``paper``, ``score``, ``calibration``, ``reproduce``; `unseen.api.pages`, `unseen.api.attack`
+            and `unseen.api.reproduce` compose them. A section is drawn when its key is there; a number that is missing
+            or not finite is drawn as a dash. Fractions in, per cent on the page.
 
             ``audit`` and ``bench`` are what `Audit.to_dict` and `Bench.to_dict` give; ``promise`` and
             ``does_not_promise`` may stand beside. ``score`` holds either ``threshold`` or, by class, ``thresholds``, a
@@ -61,6 +62,8 @@ def render(results: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
             perhaps ``label``, ``similarity`` and ``image``. ``score["curves"]`` holds points ``roc`` and
             ``precision_recall`` and, point by point, ``roc_band`` and ``precision_recall_band``. The curves of an
             audit or a bench hold a ``band`` each, or None; ``band`` beside says in words what is shaded.
+            ``attack["pictures"]`` are strips with ``source``, ``target`` and ``images``, each of which has an
+            ``image``, a ``title`` and an ``alt``.
         path: the file to write; its folder exists.
 
     Returns: the path written.
@@ -127,7 +130,9 @@ def _page(results: Mapping[str, Any]) -> str:
     audit = _audit(results["audit"], specs) if results.get("audit") else None
     bench = _bench(results["bench"], specs) if results.get("bench") else None
     score = _score(results["score"], specs) if results.get("score") else None
-    skipped = [row for one in (audit, bench, score) if one for row in one.get("skipped") or []]
+    attack = _attack(results["attack"]) if results.get("attack") else None
+    paper = _paper(results["paper"], specs) if results.get("paper") else None
+    skipped = [row for one in (audit, bench, attack, score) if one for row in one.get("skipped") or []]
     bundle = _bundle() if specs else ""
     style = environment.loader.get_source(environment, "page.css")[0] if environment.loader else ""
     return environment.get_template("page.html").render(
@@ -137,6 +142,8 @@ def _page(results: Mapping[str, Any]) -> str:
         audit=audit,
         bench=bench,
         score=score,
+        attack=attack,
+        paper=paper,
         skipped=skipped[:MAX_ROWS],
         total_skipped=len(skipped),
         calibration=_calibration(results["calibration"]) if results.get("calibration") else None,
@@ -305,6 +312,38 @@ def _line(name: str, curve: Mapping[str, Any], x: str, y: str) -> dict[str, Any]
 def _ends(interval: Sequence[float | None] | None) -> dict[str, float | None]:
     low, high = interval or (None, None)
     return {"low": _hundred(low), "high": _hundred(high)}
+
+
+def _attack(attack: Mapping[str, Any]) -> dict[str, Any]:
+    """The table, cut where it is long, and strips of pictures, as many as keep the page small."""
+    strips: list[dict[str, Any]] = []
+    used, given = 0, attack.get("pictures") or []
+    for one in given:
+        images = [{**picture, "uri": _data_uri(picture["image"], one.get("source"))} for picture in one["images"]]
+        used += sum(len(picture["uri"]) for picture in images)
+        if used > MAX_IMAGES:
+            break
+        strips.append({**one, "images": images})
+    table = attack.get("table") or []
+    cut = {"table": table[:MAX_ROWS], "more_rows": max(0, len(table) - MAX_ROWS)}
+    return {**attack, **cut, "strips": strips, "strips_left_out": len(given) - len(strips)}
+
+
+def _paper(paper: Mapping[str, Any], specs: dict[str, charts.Spec]) -> dict[str, Any]:
+    """A chart for each column, ours beside the published number of the same method."""
+    for number, block in enumerate(paper["blocks"], start=1):
+        drawn = []
+        for row in block["rows"]:
+            low, high = row.get("auroc_interval") or (None, None)
+            ours = {"auroc": _hundred(row["auroc"]), "low": _hundred(low), "high": _hundred(high)}
+            drawn.append({"label": row["name"], "role": "as good", **ours})
+            if _is_number(row.get("published")):
+                value = _hundred(row["published"])
+                drawn.append({"label": f"{row['name']}, published", "role": "other", "auroc": value})
+                drawn[-1] |= {"low": value, "high": value}
+        if drawn:
+            specs[f"paper-{number}"] = charts.intervals(drawn)
+    return dict(paper)
 
 
 def _calibration(calibration: Mapping[str, Any]) -> dict[str, Any]:

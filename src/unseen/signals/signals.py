@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -122,6 +123,13 @@ class Signals:
         """Where the tensors live; the CPU for arrays."""
         return next((c.device for c in self._columns.values() if isinstance(c, Tensor)), torch.device("cpu"))
 
+    def in_memory(self, name: str) -> bool:
+        """Whether all columns that ``name`` is made of lie in memory: not a memory map, nor shards on disk.
+
+        A column of a kind that nobody can tell of counts as not.
+        """
+        return all(in_memory(self._columns[source]) for source in self._sources([name]))
+
     def width(self, name: str) -> int:
         """Length of one row of ``name``: the product of its axes after the first."""
         if name in self._columns and not any(name in step.writes for step in self._steps):
@@ -221,7 +229,7 @@ class Signals:
             part = column[rows if isinstance(rows, slice) else torch.from_numpy(rows).to(column.device)]
         else:
             # A copy, as a read-only memory map must not reach torch, which may write to it, nor another byte order.
-            piece = np.array(column[rows])
+            piece = np.array(column[rows]) if isinstance(rows, slice) else _picked(column, rows)
             part = torch.from_numpy(piece.astype(piece.dtype.newbyteorder("="), copy=False))
         part = part if part.dtype == torch.float64 else part.float()
         _check_finite(name, part, start if self._rows is None else self._rows[start:stop])
@@ -238,6 +246,10 @@ class _Answered:
         self.shape = (whole, *column.shape[1:])
         self.dtype = getattr(column, "dtype", np.dtype(np.float32))
 
+    @property
+    def in_memory(self) -> bool:
+        return in_memory(self._column)
+
     def __len__(self) -> int:
         return self.shape[0]
 
@@ -249,6 +261,28 @@ def row_numbers(rows: Any) -> np.ndarray:
     """Row numbers, int64, from row numbers or a boolean mask."""
     index = np.asarray(rows)
     return np.flatnonzero(index) if index.dtype == bool else index.astype(np.int64)
+
+
+def in_memory(column: Any) -> bool:
+    """Whether a column lies in memory as a whole: a tensor, or an array that is no view of a memory map."""
+    if not isinstance(column, np.ndarray):
+        return isinstance(column, Tensor) or bool(getattr(column, "in_memory", False))
+    while isinstance(column, np.ndarray):
+        if getattr(column, "_mmap", None) is not None:
+            return False
+        column = column.base
+    return not isinstance(column, mmap.mmap)
+
+
+def _picked(column: Any, rows: np.ndarray) -> np.ndarray:
+    """A copy of some rows, in the order asked; read in ascending order, so that a disk is swept once."""
+    if bool((rows[1:] > rows[:-1]).all()):
+        return np.array(column[rows])
+    order = np.argsort(rows, kind="stable")
+    found = column[rows[order]]
+    picked = np.empty(found.shape, found.dtype)
+    picked[order] = found
+    return picked
 
 
 def _column(name: str, value: Any) -> Any:

@@ -24,6 +24,7 @@ import numpy as np
 
 from unseen.errors import BadInput
 from unseen.files import fingerprint, replacing, write_json
+from unseen.signals.signals import in_memory
 
 FORMAT = 2  # 1 had no thumbnails
 
@@ -92,6 +93,11 @@ class Shards:
         """``(N, ...)``."""
         return (int(self._starts[-1]), *self._parts[0].shape[1:])
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether every part is an array in memory."""
+        return all(in_memory(part) for part in self._parts)
+
     def __len__(self) -> int:
         return int(self._starts[-1])
 
@@ -111,10 +117,13 @@ class Shards:
             raise IndexError(f"there are {len(self):,} rows, not {int(rows.min())} to {int(rows.max())}")
         rows = np.where(rows < 0, rows + len(self), rows)
         out = np.empty((len(rows), *self.shape[1:]), dtype=self.dtype)
-        shard = np.searchsorted(self._starts, rows, side="right") - 1
-        for number in np.unique(shard):
-            here = shard == number
-            out[here] = self._parts[number][rows[here] - self._starts[number]]
+        # Sorted once, each part is read once and in its own order, however the rows are mixed.
+        order = np.argsort(rows, kind="stable")
+        ascending = rows[order]
+        cuts = np.searchsorted(ascending, self._starts)
+        for number in np.flatnonzero(np.diff(cuts)):
+            here = slice(cuts[number], cuts[number + 1])
+            out[order[here]] = self._parts[number][ascending[here] - self._starts[number]]
         return out
 
 

@@ -167,6 +167,11 @@ class Support:
         signals = self.signals.asked(wanted, progress)
         return self if signals is self.signals else replace(self, signals=signals)
 
+    @property
+    def level(self) -> Level:
+        """What is known about the inputs beside themselves."""
+        return "labels" if self.labels is not None else "none" if self.text is None else "names"
+
     def bank(self, name: str) -> TextBank:
         """The text bank: where it names all classes of the labels, these first, in their order.
 

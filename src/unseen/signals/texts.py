@@ -63,7 +63,7 @@ class TextBank:
         classes, words = tuple(map(str, self.classes)), tuple(map(str, self.words))
         positive = _unit(self.positive, "text of class", classes)
         width = positive.shape[1]
-        negative = _unit(self.negative, "word", words) if words or np.size(self.negative) else torch.empty(0, width)
+        negative = _unit(self.negative, "word", words) if words or len(self.negative) else torch.empty(0, width)
         opposite = None if self.opposite is None else _unit(self.opposite, "opposite text of class", classes)
         statistic = None if self.statistic is None else torch.as_tensor(self.statistic).float()
         if not classes:
