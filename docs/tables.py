@@ -765,6 +765,51 @@ def memory() -> str:
     return "\n\n".join([_table(("detector", *heads, f"fit of {many:,}, s"), rows), _made(found)])
 
 
+def texts() -> str:
+    found = _read("benchmarks", "texts")
+    pairs = (
+        (
+            f"`neglabel`, {found['groups']} groups",
+            found["images"],
+            "its product",
+            found["neglabel"]["over_its_product"],
+        ),
+        ("`mcm`", found["images"], "its product", found["mcm"]["over_its_product"]),
+        ("`neglabel`, plain", found["plain"]["images"], "`neglabel`", found["plain"]["over_ours"]),
+        ("mining", found["mining"]["candidates"], "its product", found["mining"]["over_its_product"]),
+    )
+    rows = [(what, f"{n:,}", over, _ratio(pair), _short(pair["theirs_cpu_ms"] / 1000)) for what, n, over, pair in pairs]
+    (few, low), *_, (many, high) = found["peak_mb"].items()
+    held = f"`neglabel` held {low} MB beyond its bank for {int(few):,} images and {high} MB for {int(many):,}."
+    head = ("what", "inputs", "against", "CPU time, times", "CPU s")
+    return "\n\n".join([_table(head, rows), held, _made(found)])
+
+
+def probe() -> str:
+    found = _read("benchmarks", "probe")
+    time = found["time"]
+    rows = [(row["way"], f"{row['inputs']:,}", f"{row['file_mb']:,}", f"{row['peak_mb']:,}") for row in found["memory"]]
+    epochs = [
+        (
+            way,
+            f"{time['inputs']:,}",
+            _short(time[way]["epoch_cpu_seconds"]),
+            _percent(time[way]["share_of_ceiling"]),
+            _short(time[way]["imagenet_cpu_hours"]),
+        )
+        for way in ("streamed", "held")
+    ]
+    return "\n\n".join(
+        [
+            _table(("features", "inputs", "file, MB", "held, MB"), rows),
+            _table(
+                ("features", "inputs", "CPU s an epoch", "% of the ceiling", "CPU h for ImageNet, extrapolated"), epochs
+            ),
+            _made(found),
+        ]
+    )
+
+
 def embedding_world() -> str:
     found = _read("experiments", "embedding_world")
     rows = [
@@ -911,6 +956,8 @@ DRAWN: dict[str, Callable[[], str]] = {
     "posthoc_large.md": posthoc_large,
     "one_pass.md": one_pass,
     "memory.md": memory,
+    "texts.md": texts,
+    "probe.md": probe,
     "attack_cifar10.md": attack_cifar10,
     "fidelity.md": fidelity,
     "peers.md": peers,

@@ -21,7 +21,7 @@ import torch
 from counterparts import LIBRARIES, Counterpart, Given, rank_correlation, support, world
 from record import record
 from unseen import create, registry
-from unseen.checks._world import World
+from unseen.checks._world import World, text_rows
 from unseen.checks.detectors import Subject
 from unseen.errors import MissingExtra
 from unseen.signals import LinearHead, Signals, Support
@@ -81,6 +81,7 @@ def _on_those_of_the_checks(subject: Subject, oracle: Oracle, _: Given) -> tuple
     pair = head.weight.numpy(), head.bias.numpy()
     uses = "uses_unknown" in subject.part.traits
     beside = {"unknown": known_to.columns("unknown", wanted, "float64")} if uses else {}
+    beside |= {"text": text_rows(known_to.text())} if "text_bank" in subject.part.traits else {}
     expected = oracle(known, known_to.labels.copy(), asked, pair, **beside, **subject.part.arguments())
     answers = {dtype: subject.score(subject.fit(known_to, dtype), known_to, "new", dtype) for dtype in DTYPES}
     return np.asarray(expected), answers

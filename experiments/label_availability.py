@@ -46,7 +46,7 @@ def main(cache: Path | None) -> None:
             # What reads no text says the same with every teacher.
             wanted = [one for one in levels if shots == SHOTS[0] or one.level == "names"]
             result = availability(train, test, unknown, text=bank, methods=wanted)
-            told = {"benchmark": name, "title": title, "about": about, "teacher_shots": shots, **result.to_dict()}
+            told = {**result.to_dict(), "benchmark": name, "title": title, "about": about, "teacher_shots": shots}
             found.append(told)
             for row in told["rows"]:
                 print(

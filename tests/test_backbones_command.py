@@ -11,7 +11,7 @@ from PIL import Image
 
 import unseen
 from unseen.api.backbones import backbones_page
-from unseen.cli.backbones import backbones as command
+from unseen.cli import app
 from unseen.errors import BadInput, WrongUse
 from unseen.protocols import fit_line, knn_accuracy
 from unseen.report import charts
@@ -46,9 +46,6 @@ def images(tmp_path_factory):
 @pytest.fixture
 def run(images, tmp_path, capsys):
     """The command on these images; what it prints, and what it writes as JSON."""
-    app = typer.Typer()
-    app.callback()(lambda: None)
-    app.command("backbones")(command)
 
     def call(*words):
         sources = [str(images / "known"), "--unknown", str(images / "other"), "--cache", str(tmp_path / "store")]
@@ -177,6 +174,22 @@ def test_the_page_says_the_answer_and_what_it_is_of(images):
     )
     assert page["backbones"]["notes"][0] == "1 input of unknown left out: exact copies of known ones"
     assert page["reproduce"]["command"] == "unseen backbones known/"
+
+
+def test_the_command_is_registered_and_writes_a_page_with_every_row(images, tmp_path):
+    page = tmp_path / "page.html"
+    sources = [str(images / "known"), "--unknown", str(images / "other"), "--cache", str(tmp_path / "store")]
+    given = ["backbones", *sources, *options(*PIXELS, "torch:nowhere.py:net"), "--k", "3", "--report", str(page)]
+    typer.main.get_command(app)(given, standalone_mode=False)
+    written = page.read_text(encoding="utf-8")
+    section = written.split('<section id="backbones"')[1].split("</section>")[0]
+    for at, row in enumerate(unseen.backbones(*sources[:3:2], PIXELS, k=3, cache=False).rows, start=1):
+        cells = re.escape(f'<tr><td class="n">{at}</td><th scope="row"><bdi>{row.encoder}</bdi></th>')
+        assert re.search(cells + f".*{100 * row.auroc:.1f}.*{100 * row.accuracy:.1f}", section)
+    assert "torch:nowhere.py:net" in section
+    assert 'data-chart="spec-backbones"' in section
+    assert 'id="spec-backbones"' in written
+    assert "grey/torn.png" in written
 
 
 def test_the_chart_has_a_number_a_shape_and_a_colour_for_each_point():

@@ -848,7 +848,8 @@ def _counts(support: Support) -> dict[str, int]:
 
 
 def _about(text: TextBank) -> dict[str, Any]:
-    return {"classes": len(text), "words": len(text.words), "encoder": text.encoder, "id": text.id[:16], **text.about}
+    counts = {"n_classes": len(text), "n_words": len(text.words)}
+    return {**counts, "encoder": text.encoder, "id": text.id[:16], **text.about}
 
 
 def _try_out(detector: Detector, head: Head | None) -> None:

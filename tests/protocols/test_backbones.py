@@ -173,6 +173,13 @@ def test_the_interval_is_that_of_resampled_backbones():
     assert wider.slope_interval[1] >= line.slope_interval[1]
 
 
+def test_no_resample_is_of_two_backbones_that_lie_on_a_line_anyway():
+    turn = 0.3 + 2 * np.pi * np.arange(5) / 5  # a pentagon: no three on a line, though a tenth of all draws are of two
+    line = fit_line(0.5 + 0.2 * np.cos(turn), 0.6 + 0.2 * np.sin(turn))
+    assert line.r2 == pytest.approx(0, abs=1e-12)
+    assert line.r2_interval[1] < 0.99
+
+
 # The study
 
 

@@ -192,6 +192,12 @@ class World:
         )
 
 
+def text_rows(bank: TextBank) -> dict[str, np.ndarray]:
+    """The rows of a bank, float64, as an oracle gets them."""
+    rows = {"positive": bank.positive, "negative": bank.negative, "opposite": bank.opposite}
+    return {name: row.double().numpy() for name, row in rows.items() if row is not None}
+
+
 def _unit(x: np.ndarray) -> np.ndarray:
     unit: np.ndarray = x / np.linalg.norm(x, axis=-1, keepdims=True)
     return unit

@@ -22,7 +22,7 @@ from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 
 from unseen.checks._suite import Checks
-from unseen.checks._world import C, D, InSmallBatches, N, World, as_tensors
+from unseen.checks._world import C, D, InSmallBatches, N, World, as_tensors, text_rows
 from unseen.detectors.base import Detector, Pipeline
 from unseen.errors import BadInput, NotEnoughKnown, NotFitted, UnseenError, WrongUse
 from unseen.metrics import auroc
@@ -777,9 +777,7 @@ def scores_are_those_of_the_oracle(part: Part, oracle: Callable[..., Any]) -> No
     uses = "uses_unknown" in subject.make().traits
     beside: dict[str, Any] = {"unknown": world.columns("unknown", wanted, "float64")} if uses else {}
     if "text_bank" in subject.make().traits:
-        bank = world.text()
-        rows = {"positive": bank.positive, "negative": bank.negative, "opposite": bank.opposite}
-        beside["text"] = {name: row.double().numpy() for name, row in rows.items() if row is not None}
+        beside["text"] = text_rows(world.text())
     for which in ("new", "far"):
         asked = world.columns(which, wanted, "float64")
         expected = oracle(dict(known), world.labels.copy(), dict(asked), pair, **beside, **part.arguments())

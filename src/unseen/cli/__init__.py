@@ -14,6 +14,7 @@ from unseen import __version__
 from unseen.cli import (
     attack,
     audit,
+    backbones,
     bench,
     cache,
     catalogue,
@@ -56,6 +57,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
     "audit": audit.audit,
     "bench": bench.bench,
+    "backbones": backbones.backbones,
     "attack": attack.attack,
     "reproduce": reproduce.reproduce,
     "fit": fit.fit,

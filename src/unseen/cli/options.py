@@ -39,7 +39,7 @@ EncoderOption = Annotated[
     typer.Option(
         "--encoder", "-e",
         metavar="NAME",
-        help="packaged, pixels?size=8, timm:MODEL, torch:FILE.py:NET, arrays; see `unseen list`. "
+        help="packaged, pixels?size=8, timm:MODEL, clip:MODEL, hf:NAME, torch:FILE.py:NET, arrays; see `unseen list`. "
         "Default: packaged for images, arrays for arrays.",
         show_default=False,
     ),

@@ -50,11 +50,12 @@ def render(results: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
 
     Args:
         results: ``title`` and ``answer`` (one sentence), and where there are any ``question``, ``audit``, ``bench``,
-            ``attack``, ``paper``, ``score``, ``calibration``, ``reproduce``; `unseen.api.pages`, `unseen.api.attack`
-            and `unseen.api.reproduce` compose them. A section is drawn when its key is there; a number that is missing
-            or not finite is drawn as a dash. Fractions in, per cent on the page.
+            ``backbones``, ``attack``, ``paper``, ``score``, ``calibration``, ``reproduce``; `unseen.api.pages`,
+            `unseen.api.backbones`, `unseen.api.attack` and `unseen.api.reproduce` compose them. A section is drawn when
+            its key is there; a number that is missing or not finite is drawn as a dash. Fractions in, per cent on the
+            page.
 
-            ``audit`` and ``bench`` are what `Audit.to_dict` and `Bench.to_dict` give; ``promise`` and
+            ``audit``, ``bench`` and ``backbones`` are what `to_dict` of the results gives; ``promise`` and
             ``does_not_promise`` may stand beside. ``score`` holds either ``threshold`` or, by class, ``thresholds``, a
             list of numbers, and ``calibration`` then ``per_class``, as `OpenSetClassifier.info` gives it; where
             ``discoveries`` decided, its level. ``score["thumbnails"]`` are records with ``image`` (base64 or bytes) and
@@ -129,10 +130,11 @@ def _page(results: Mapping[str, Any]) -> str:
     specs: dict[str, charts.Spec] = {}
     audit = _audit(results["audit"], specs) if results.get("audit") else None
     bench = _bench(results["bench"], specs) if results.get("bench") else None
+    backbones = _backbones(results["backbones"], specs) if results.get("backbones") else None
     score = _score(results["score"], specs) if results.get("score") else None
     attack = _attack(results["attack"]) if results.get("attack") else None
     paper = _paper(results["paper"], specs) if results.get("paper") else None
-    skipped = [row for one in (audit, bench, attack, score) if one for row in one.get("skipped") or []]
+    skipped = [row for one in (audit, bench, backbones, attack, score) if one for row in one.get("skipped") or []]
     bundle = _bundle() if specs else ""
     style = environment.loader.get_source(environment, "page.css")[0] if environment.loader else ""
     return environment.get_template("page.html").render(
@@ -141,6 +143,7 @@ def _page(results: Mapping[str, Any]) -> str:
         question=results.get("question"),
         audit=audit,
         bench=bench,
+        backbones=backbones,
         score=score,
         attack=attack,
         paper=paper,
@@ -282,6 +285,19 @@ def _bench(bench: Mapping[str, Any], specs: dict[str, charts.Spec]) -> dict[str,
     drawn_sets = sum(1 for group in groups for one in group["sets"] if "curves" in one)
     total = sum(len(group["sets"]) for group in groups)
     return {**bench, "groups": groups, "curves_left_out": total - drawn_sets if drawn_sets else 0}
+
+
+def _backbones(backbones: Mapping[str, Any], specs: dict[str, charts.Spec]) -> dict[str, Any]:
+    """Rows with the numbers that their points have, and the chart."""
+    rows = [{**row, "number": at} for at, row in enumerate(backbones["backbones"], start=1)]
+    points = []
+    for row in rows:
+        left, right = row["accuracy_interval"]
+        point = {"number": row["number"], "encoder": row["encoder"], "family": row["family"] or "of no family"}
+        point |= {"accuracy": _hundred(row["accuracy"]), "left": _hundred(left), "right": _hundred(right)}
+        points.append(point | {"auroc": _hundred(row["auroc"])} | _ends(row["auroc_interval"]))
+    specs["backbones"] = charts.backbones(points, backbones["lines"])
+    return {**backbones, "rows": rows, "families": any(row["family"] for row in rows)}
 
 
 def _curves(

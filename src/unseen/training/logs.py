@@ -35,8 +35,9 @@ class Log:
         self._events: Any = None
         if tensorboard:
             require("tensorboard", "train")
-            writer = require("torch.utils.tensorboard", "train").SummaryWriter
-            self._events = writer(str(folder / "tensorboard"), purge_step=step)
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """One row; numbers that are not finite are left blank."""
