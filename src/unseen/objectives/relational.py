@@ -13,6 +13,8 @@ from torch.nn.functional import cross_entropy
 from unseen.data.batch import Batch, Rows
 from unseen.errors import WrongUse
 from unseen.files import to_json
+from unseen.networks.pair_mlp import PairMLP
+from unseen.networks.relation import Relation
 from unseen.objectives._pairs import PairsInBatch, SampledPairs
 from unseen.objectives.base import Objective
 from unseen.parts import Paper
@@ -137,9 +139,6 @@ class Relational(Objective):
 
     def network(self, features: int, outputs: int) -> nn.Module:
         """``(B, D), (B, D) -> (B, outputs)``, raw logits of dissimilarity."""
-        from unseen.networks.pair_mlp import PairMLP
-        from unseen.networks.relation import Relation
-
         kind = Relation if self.aggregation == "transformer" else PairMLP
         made: nn.Module = kind(**self._network_arguments(features, outputs))
         return made

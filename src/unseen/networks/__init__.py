@@ -1,0 +1,1 @@
+"""Reference networks in plain torch; they know no loss and no data."""
