@@ -775,6 +775,7 @@ def texts() -> str:
             found["neglabel"]["over_its_product"],
         ),
         ("`mcm`", found["images"], "its product", found["mcm"]["over_its_product"]),
+        ("`mcm`, plain", found["images"], "`mcm`", found["mcm"]["plain_over_ours"]),
         ("`neglabel`, plain", found["plain"]["images"], "`neglabel`", found["plain"]["over_ours"]),
         ("mining", found["mining"]["candidates"], "its product", found["mining"]["over_its_product"]),
     )

@@ -11,8 +11,9 @@ from unseen import create
 from unseen.errors import NotEnoughKnown, WrongUse
 from unseen.signals import TextBank
 
-ALL = ["mcm", "mcm(temperature=0.01)", "neglabel", "neglabel(groups=1)", "eoe", "clipn", "clipn(rule='ctw')", "l_mcm",
-       "gl_mcm(weight=0.5)", "zero_shot >> maxlogit", "zero_shot >> energy"]  # fmt: skip
+ALL = ["mcm", "mcm(temperature=0.01)", "neglabel", "neglabel(groups=1)", "eoe", "eoe(temperature=0.01)", "clipn",
+       "clipn(rule='ctw')", "l_mcm", "gl_mcm(weight=0.5)", "gl_mcm(weight=0.5, temperature=0.01)",
+       "zero_shot >> maxlogit", "zero_shot >> energy"]  # fmt: skip
 E, K, M, P = 16, 7, 60, 4
 
 
@@ -120,9 +121,35 @@ def test_eoe_is_the_joint_msp_without_beta_and_mcm_without_words(world):
     texts, images = world
     joint = np.concatenate([texts["positive"], texts["negative"]])
     odds = np.exp(images["embedding"] @ joint.T)
-    assert close(score("eoe(beta=0.0)", texts, images), (odds[:, :K].max(1) / odds.sum(1)) * (K + M))
+    p = odds[:, :K].max(1) / odds.sum(1)
+    assert close(score("eoe(beta=0.0)", texts, images), np.log(p / (1 - p)) + np.log(K + M - 1))
     none = texts | {"negative": torch.empty(0, E)}
-    assert (np.argsort(score("eoe", none, images)) == np.argsort(score("mcm", none, images))).all()
+    for temperature in (1.0, 0.01):
+        eoe, mcm = (f"{name}(temperature={temperature})" for name in ("eoe", "mcm"))
+        np.testing.assert_array_equal(score(eoe, none, images), score(mcm, none, images))
+
+
+@pytest.mark.parametrize("temperature", [0.01, 0.1, 0.4, 0.6, 1.0, 5.0])
+@pytest.mark.parametrize("beta", [0.0, 0.25, 1.0, 3.0])
+def test_eoe_is_the_papers_score_between_its_ends(world, temperature, beta):
+    """Also next to them, where a difference of probabilities in float32 is 1 or minus beta."""
+    texts, images = world
+    at = torch.cat([texts["positive"], texts["negative"]]).numpy()
+    asked = np.concatenate([at, unit(at[:20] + at[-20:]), images["embedding"]])  # sure, torn, anywhere
+    logits = (asked @ at.T) / temperature
+    logits -= logits.max(axis=1, keepdims=True)
+    powers = np.exp(logits.astype(np.longdouble))
+    p = powers / powers.sum(axis=1, keepdims=True)
+    k, j = p[:, :K].argmax(1), K + p[:, K:].argmax(1)
+    rows = np.arange(len(p))
+    others = p.copy()
+    others[rows, k] = others[rows, j] = 0
+    rest = others.sum(1)  # sums of what is positive, so that nothing cancels
+    above, below = p[rows, k] * (1 + beta) + beta * rest, p[rows, j] * (1 + beta) + rest
+    guess = (1 - beta) / (K + M)
+    expected = np.log(above / below) - np.log((guess + beta) / (1 - guess))
+    found = score(f"eoe(temperature={temperature}, beta={beta})", texts, {"embedding": asked.astype("float32")})
+    np.testing.assert_allclose(found, expected.astype(float), rtol=1e-4, atol=1e-6 / temperature)
 
 
 def test_clipn_without_a_difference_is_undecided(world):
@@ -140,8 +167,45 @@ def test_one_patch_that_is_the_image(world):
     texts, images = world
     whole = {"embedding": images["embedding"], "local": images["embedding"][:, None]}
     assert close(score("l_mcm", texts, whole), score("mcm", texts, whole))
-    once, more = score("gl_mcm(weight=0.0)", texts, whole), score("gl_mcm(weight=0.5)", texts, whole)
-    assert close(more, 1.5 * once)
+    for temperature in (1.0, 0.01):
+        mcm = score(f"mcm(temperature={temperature})", texts, whole)
+        for weight in (0.0, 0.5):  # as (1 + weight) times one probability is (1 + weight) at most
+            assert close(score(f"gl_mcm(weight={weight}, temperature={temperature})", texts, whole), mcm)
+
+
+def test_the_global_part_alone(world):
+    texts, images = world
+    assert close(score("gl_mcm(weight=0.0)", texts, images), score("mcm", texts, images))
+    assert not close(score("gl_mcm(weight=0.5)", texts, images), score("mcm", texts, images))
+
+
+@pytest.mark.parametrize("temperature", [0.01, 0.1, 0.4, 0.6, 1.0])
+@pytest.mark.parametrize("expression", ["mcm", "l_mcm", "gl_mcm"])
+def test_sure_answers_are_finite_and_exact_in_float32(world, expression, temperature):
+    """Opposite texts, and images that are one of them: exp of the gap is lost beside 1 from a temperature of 0.1 on."""
+    texts, _ = world
+    rows = texts["positive"].numpy()
+    ours = {"positive": torch.tensor(np.concatenate([rows, -rows])), "negative": torch.empty(0, E), "opposite": None}
+    whole = {"embedding": rows, "local": np.repeat(rows[:, None], 2, axis=1)}
+    single = {name: x.astype("float32") for name, x in whole.items()}
+    made = f"{expression}(temperature={temperature})"
+    np.testing.assert_allclose(score(made, ours, single), score(made, ours, whole), rtol=1e-5, atol=1e-4)
+    two = {name: torch.tensor([[1.0, 0.0], [-1.0, 0.0]]) for name in ("positive", "opposite")}
+    sure = {"embedding": np.float32([[1, 0]]), "local": np.float32([[[1, 0]]])}
+    assert score(made, two | {"negative": torch.empty(0, 2)}, sure) == pytest.approx(2 / temperature, rel=1e-5)
+
+
+def test_one_class_against_words(world):
+    """One name is enough where words or denials stand against it."""
+    texts, images = world
+    one = texts | {"positive": texts["positive"][:1], "opposite": texts["opposite"][:1]}
+    cosine = images["embedding"] @ texts["positive"][0].numpy()
+    for expression in ("neglabel", "eoe", "clipn"):
+        assert np.corrcoef(score(expression, one, images), cosine)[0, 1] > 0.3, expression
+    assert np.isfinite(score("eoe(temperature=0.01)", one, images)).all()
+    alone = one | {"negative": torch.empty(0, E)}
+    with pytest.raises(NotEnoughKnown, match="needs two"):
+        score("eoe", alone, images)
 
 
 def test_the_probability_can_be_read_back(world):
@@ -165,7 +229,8 @@ def test_a_bank_that_does_not_serve(world, expression, change, said):
         score(expression, texts | change, images)
 
 
-@pytest.mark.parametrize("expression", ["mcm(temperature=0)", "neglabel(groups=0)", "clipn(rule='no')"])
+@pytest.mark.parametrize("expression", ["mcm(temperature=0)", "mcm(temperature=1e999)", "neglabel(groups=0)",
+                                        "clipn(rule='no')", "eoe(beta=-1.0)", "gl_mcm(weight=-1.0)"])  # fmt: skip
 def test_arguments_out_of_range(expression):
     with pytest.raises(WrongUse):
         create(expression)
@@ -180,19 +245,38 @@ def clip():
         return {name: z[name] for name in z.files}
 
 
+def saturating(v, bank):
+    """NegLabel's one group, as a float32 softmax; and MCM's probability at both temperatures."""
+    t, n = bank.positive, bank.negative
+    x = torch.tensor(v)
+    joint = (torch.cat([x @ t.T, x @ n.T], dim=1) / 0.01).softmax(dim=1)[:, : len(t)].sum(dim=1)
+    return joint.numpy(), *((x @ t.T / tau).softmax(dim=1).amax(dim=1).numpy() for tau in (1.0, 0.001))
+
+
 def test_real_images_do_not_tie(clip):
-    """The probability of the papers is 1 for many images in float32; the log-odds tell them apart."""
-    images = {"embedding": clip["image"].astype("float32")}
+    """In float32, and the scores are those of float64. A few pairs coincide by chance, as of any real numbers."""
+    v = unit(clip["image"].astype("float32"))
     names = tuple(map(str, clip["coco_name"]))
     texts = TextBank(torch.tensor(clip["coco"].astype("float32")), names, torch.tensor(clip["lvis"].astype("float32")),
                      tuple(f"{i} {w}" for i, w in enumerate(clip["lvis_name"])))  # fmt: skip
-    v, t, n = images["embedding"], texts.positive.numpy(), texts.negative.numpy()
-    powers = np.exp(100 * np.concatenate([v @ t.T, v @ n.T], axis=1), dtype=np.float32)
-    share = powers[:, : len(t)].sum(1) / powers.sum(1)
-    for expression in ("neglabel", "neglabel(groups=1)", "mcm", "mcm(temperature=0.01)"):
+    images = {"embedding": v, "local": np.stack([v, unit(v + np.roll(v, 1, axis=0))], axis=1)}
+    exact = {name: x.astype("float64") for name, x in images.items()}
+    for expression in ("neglabel", "neglabel(groups=1)", "mcm", "mcm(temperature=0.01)", "mcm(temperature=0.001)",
+                       "eoe", "eoe(temperature=0.01)", "l_mcm", "gl_mcm", "gl_mcm(temperature=0.01)"):  # fmt: skip
         single = create(expression).fit(images, text=texts).score(images)
-        double = create(expression).fit({"embedding": v.astype("float64")}, text=texts)
-        exact = double.score({"embedding": v.astype("float64")})
-        assert np.abs(single - exact).max() < 1e-4
-        assert len(np.unique(single)) > len(np.unique(share)) - 2
-        assert len(np.unique(single)) >= 0.99 * len(single)
+        double = create(expression).fit(exact, text=texts).score(exact)
+        assert np.abs(single - double).max() < 1e-4 * max(1, np.abs(double).max() / 10), expression
+        assert len(single) - len(np.unique(single)) <= 5, expression
+    tied = [len(v) - len(np.unique(p)) for p in saturating(v, texts)]
+    assert tied[2] > 100  # what a probability does at a temperature at which the log-odds do not tie
+
+
+def test_a_probability_is_one_where_the_log_odds_still_rank():
+    """From log-odds of 17 on a float32 softmax is exactly 1, as for known images next to a text and far from words."""
+    rng = np.random.default_rng(0)
+    names, words = unit(rng.normal(size=(10, 64))), unit(rng.normal(size=(50, 64)))
+    v = unit(names[np.arange(300) % 10] + 0.1 * rng.normal(size=(300, 64))).astype("float32")
+    texts = TextBank(names, tuple(map(str, range(10))), words, tuple(f"word {j}" for j in range(50)))
+    assert (saturating(v, texts)[0] == 1).mean() > 0.5
+    for expression in ("neglabel(groups=1)", "neglabel(groups=5)", "eoe(temperature=0.01)", "mcm(temperature=0.01)"):
+        assert len(np.unique(create(expression).fit(v, text=texts).score(v))) >= 299

@@ -1,4 +1,4 @@
-"""The image's and the best patch's probability, less those of a guess, times the number of classes."""
+"""The image's and the best patch's probability over the most that they can be, as log-odds, less those of a guess."""
 
 import math
 
@@ -10,7 +10,8 @@ def oracle(known, labels, asked, head, *, text, weight, temperature):
         powers = [math.exp(x @ row / math.sqrt((x**2).sum()) / temperature) for row in text["positive"]]
         return max(powers) / sum(powers)
 
-    return [
-        classes * (probability(image) + weight * max(probability(patch) for patch in patches)) - 1 - weight
-        for image, patches in zip(asked["embedding"], asked["local"], strict=True)
-    ]
+    scores = []
+    for image, patches in zip(asked["embedding"], asked["local"], strict=True):
+        mean = (probability(image) + weight * max(probability(patch) for patch in patches)) / (1 + weight)
+        scores.append(math.log(mean / (1 - mean)) + math.log(classes - 1))
+    return scores

@@ -127,7 +127,7 @@ class World:
             return logits * (1 + 0.05 * (sum(want.layer.encode()) % 7))  # each layer's are others
         rng = np.random.default_rng([int(self._rng), len(which)])
         if want == "local":
-            return x[:, None] * (1 + 0.1 * rng.normal(size=(N, P, 1)))  # (N, P, D)
+            return x[:, None] * (1 + 0.1 * rng.normal(size=(N, P, D)))  # (N, P, D), each in a direction of its own
         if want == "temperature":  # small where the head is sure
             sure: np.ndarray = np.exp(logits.max(axis=1, keepdims=True) - OWN_LOGIT / 2)
             return 0.05 + 0.5 / (1 + sure)

@@ -43,6 +43,7 @@ class CLIPN(TextDetector):
     """
 
     texts = frozenset({"opposite"})
+    fewest = 1
     paper = Paper("CLIPN for Zero-Shot OOD Detection: Teaching CLIP to Say No", "Wang, Li, Yao, Li", "ICCV", 2023)
     opposite: Tensor  # (K, E) over the temperature
 

@@ -36,8 +36,8 @@ class NegLabel(TextDetector):
     Cost: ``(K + M) E`` numbers, and one product with them.
     Source: Jiang, Liu, Fang, Chen, Liu, Zheng, Han, "Negative Label Guided OOD Detection with Pretrained
     Vision-Language Models", ICLR 2024, equations 4 and 5, and section 3.3 on groups.
-    Differs: the authors' code gives ``S``, which in float32 is exactly 1 for a third of known images, so that they tie;
-    without groups it sums logits. Log-odds rank as ``S`` does and do not end.
+    Differs: the authors' code gives ``S``, which in float32 has steps of 6e-8 next to 1 and is 1 beyond log-odds of
+    about 17, where known images tie; without groups it sums logits. Log-odds rank as ``S`` does and do not end.
 
     >>> from unseen.signals import TextBank
     >>> bank = TextBank([[1.0, 0.0], [0.8, 0.6]], ("cat", "dog"), [[0.0, 1.0], [-1.0, 0.0]], ("sky", "sea"))
@@ -48,6 +48,7 @@ class NegLabel(TextDetector):
     """
 
     texts = frozenset({"negative"})
+    fewest = 1  # it is the words that a name is compared with
     traits = frozenset({"text_bank", "sampled"})
     small = {"groups": 5}  # noqa: RUF012 - a constant, shared on purpose
     paper = Paper(

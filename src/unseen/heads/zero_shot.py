@@ -22,7 +22,8 @@ class ZeroShot(Head):
     ``k``, one column a class of the text bank: classes of the labels first, where the bank names all of these.
 
     ``zero_shot >> maxlogit``, ``>> energy``, ``>> msp`` and ``>> entropy`` are MaxLogit, Energy, maximum softmax and
-    negative entropy of the texts, and ``zero_shot(temperature=1.0) >> msp`` is MCM, the pseudo-MSP of `PLP`'s paper.
+    negative entropy of the texts, and ``zero_shot(temperature=1.0) >> msp`` is MCM, the pseudo-MSP of `PLP`'s paper;
+    the detector `MCM` keeps more of its digits.
 
     The logits are no linear function of ``features``, so what needs the layer behind the logits does not find it here.
 
