@@ -192,3 +192,39 @@ def test_words_at_hand():
     words = Words.of(["ox", " bee ", "OX", ""])
     assert words.words == ("bee", "ox")
     assert words.dropped == {"blank": 1, "repeated": 1}
+
+
+def test_wordnet_by_nltk(database, monkeypatch):
+    """The library's own corpus where there is one; its absence is one line."""
+    wordnet = pytest.importorskip("nltk.corpus").wordnet
+    try:
+        wordnet.ensure_loaded()
+    except LookupError:
+        with pytest.raises(BadInput, match=r"run nltk.download\('wordnet'\)"):
+            read_words("nltk")
+
+    class Synset:
+        def __init__(self, category, *words):
+            self.category, self.words = category, words
+
+        def lexname(self):
+            return self.category
+
+        def lemmas(self):
+            return [Named(word) for word in self.words]
+
+    class Named(str):
+        def name(self):
+            return str(self)
+
+    class Corpus:
+        def ensure_loaded(self):
+            pass
+
+        def all_synsets(self, part):
+            return {"n": [Synset("noun.animal", "Ox", "golden_retriever")], "a": [Synset("adj.all", "blue")]}[part]
+
+    monkeypatch.setattr("nltk.corpus.wordnet", Corpus())
+    words = read_words("nltk")
+    assert (words.words, words.kinds) == (("blue", "golden_retriever", "ox"), ("adjective", "noun", "noun"))
+    assert words.categories[1] == ("noun.animal",)

@@ -106,6 +106,63 @@ def test_the_start_is_that_of_the_paper():
             assert layer.weight.std().item() == pytest.approx(0.02, rel=0.2)
 
 
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_a_grid_is_the_plain_pass_of_each_pair(blocks, outputs):
+    """Weights as large as trained ones, biases too: at the start a wrong share of attention hardly moves the answer."""
+    torch.manual_seed(0)
+    network = Relation(features=6, width=24, blocks=blocks, heads=3, outputs=outputs)
+    for tensor in network.parameters():
+        nn.init.normal_(tensor, std=0.4)
+    queries, others = torch.randn(7, 6), torch.randn(5, 6)
+    pairs = queries.repeat_interleave(5, dim=0), others.repeat(7, 1)
+    for kind, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
+        network, (a, b) = network.to(kind), (x.to(kind) for x in pairs)
+        with torch.no_grad():
+            plain = network(a, b).unflatten(0, (7, 5))
+            kept = network.tokens(others.to(kind))
+            for rows in (1, 3, 5, 11, 1000):
+                for given in (others.to(kind), kept):
+                    assert torch.allclose(network.grid(queries.to(kind), given, rows), plain, rtol=0, atol=tolerance)
+    assert plain.std() > 0.1
+
+
+class Against(nn.Module):
+    def __init__(self, network, others):
+        super().__init__()
+        self.network = network
+        self.register_buffer("others", others)
+
+    def forward(self, queries):
+        return self.network.between(self.network.tokens(queries), self.network.tokens(self.others))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_grid_is_a_graph(small, tmp_path):
+    """With any number of queries, as a guard that holds the network is exported."""
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    whole = Against(small.float().eval(), torch.randn(5, 6)).eval()
+    rows = {"queries": {0: torch.export.Dim("rows", min=1)}}
+    torch.onnx.export(
+        whole, (torch.randn(2, 6),), str(tmp_path / "g.onnx"), dynamo=True, dynamic_shapes=rows, verbose=False
+    )
+    session = runtime.InferenceSession(tmp_path / "g.onnx", providers=["CPUExecutionProvider"])
+    for number in (1, 2, 9):
+        queries = torch.randn(number, 6)
+        with torch.no_grad():
+            expected = whole(queries)
+        (found,) = session.run(None, {session.get_inputs()[0].name: queries.numpy()})
+        assert torch.allclose(torch.from_numpy(found), expected, rtol=0, atol=1e-5)
+
+
+def test_a_grid_of_nothing(small):
+    with torch.no_grad():
+        assert small.grid(torch.empty(0, 6).double(), torch.zeros(3, 6).double()).shape == (0, 3, 1)
+        with pytest.raises(WrongUse, match="rows=0"):
+            small.grid(torch.zeros(1, 6).double(), torch.zeros(1, 6).double(), rows=0)
+
+
 @pytest.mark.parametrize("arguments", [{"width": 10, "heads": 3}, {"blocks": 0}])
 def test_sizes_that_cannot_be(arguments):
     with pytest.raises(WrongUse):

@@ -17,9 +17,13 @@ from unseen.files import fingerprint
 from unseen.language.lines import numbered, read_bytes, read_lines
 from unseen.language.templates import clean
 from unseen.naming import printable, sort_classes
+from unseen.optional import require
 
 WORDNET = "wordnet"
 """Stands for WordNet's database, where NLTK or a Linux distribution left it."""
+
+BY_NLTK = "nltk"
+"""Stands for WordNet as NLTK reads it, of the corpus that ``nltk.download("wordnet")`` leaves on the machine."""
 
 NLTK = ("/usr/share/nltk_data", "/usr/local/share/nltk_data", "/usr/lib/nltk_data", "/usr/local/lib/nltk_data")
 SYSTEM = ("/usr/share/wordnet", "/usr/local/WordNet-3.0/dict")
@@ -146,9 +150,10 @@ def read_words(*paths: str | os.PathLike[str]) -> Words:
     gives it to all its words, and other files with ``adj`` or ``adjectives`` as a part of their name hold adjectives.
 
     A folder holds WordNet's database (``data.noun``) or such files; a ``.zip`` holds the database. ``"wordnet"`` is the
-    database where NLTK or a Linux distribution left it.
+    database where NLTK or a Linux distribution left it, read without a library; ``"nltk"`` has NLTK read its own copy.
 
     Raises:
+        MissingExtra: for ``"nltk"`` without NLTK.
         WrongUse: when no path is given.
         BadInput: for a file that is not there, not UTF-8, or has a line that is no word; or when there is no word.
         DamagedFile: for a packed file, or a database, that is not whole.
@@ -216,6 +221,8 @@ def _looks_like_a_file(text: str) -> bool:
 
 def _entries(path: str | os.PathLike[str]) -> tuple[list[Entry], str]:
     target = Path(path)
+    if str(path) == BY_NLTK and not target.exists():
+        return _by_nltk(), WORDNET
     if str(path) == WORDNET and not target.exists():
         target = _find_wordnet()
     if target.is_dir():
@@ -247,6 +254,22 @@ def _text(path: Path) -> list[Entry]:
         found.append((word, ("adjective" if category.startswith("adj") else "noun") if category else kind, category))
     blank = data.count(b"\n") + (not data.endswith(b"\n")) - len(found)
     return found + [("", kind, "")] * max(blank, 0)
+
+
+def _by_nltk() -> list[Entry]:
+    corpus = require("nltk.corpus", "text").wordnet
+    try:
+        corpus.ensure_loaded()
+    except (LookupError, OSError) as error:  # not there, or not whole
+        raise BadInput(
+            "NLTK has no whole WordNet on this machine: run nltk.download('wordnet') where there is a network"
+        ) from error
+    return [
+        (lemma.name().lower(), kind, synset.lexname())
+        for part, kind in (("n", "noun"), ("a", "adjective"))
+        for synset in corpus.all_synsets(part)
+        for lemma in synset.lemmas()
+    ]
 
 
 def _find_wordnet() -> Path:

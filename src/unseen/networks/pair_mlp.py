@@ -48,8 +48,7 @@ class PairMLP(nn.Module):
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Raw logits ``(B, outputs)`` of ``(B, F)`` and ``(B, F)``."""
         if self.mode == "concat":
-            x = torch.cat([a, b], dim=1)
+            logits: Tensor = self.layers(torch.cat([a, b], dim=1))
         else:
-            x = torch.maximum(a, b) if self.mode == "max" else a + b
-        logits: Tensor = self.layers(x)
+            logits = self.layers(torch.maximum(a, b) if self.mode == "max" else a + b)
         return logits

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, scaled_dot_product_attention
+from torch.nn.functional import gelu, linear, scaled_dot_product_attention
 
 from unseen.errors import WrongUse
 
 STD = 0.02  # of all weights at the start
 EPS = 1e-6  # of every layer norm
+ROWS = 2048  # pairs that a grid holds at once
 
 
 class Relation(nn.Module):
@@ -66,6 +69,111 @@ class Relation(nn.Module):
         logits: Tensor = self.head(self.norm(x[:, 0]))
         return logits
 
+    def tokens(self, x: Tensor) -> Tokens:
+        """All that the first block asks of single inputs ``(N, F)``, to be kept where they meet many others."""
+        return self._first(self.proj(x))
+
+    def between(self, queries: Tokens, others: Tokens) -> Tensor:
+        """Raw logits ``(Q, K, outputs)`` of every query with every other, all held at once.
+
+        The same numbers as `forward`, to rounding, in fewer steps: tokens meet only in two products of the first block,
+        whose values pass its last layer before they are mixed, and of the last block the label token alone is read.
+        """
+        label = self._first(self.cls_token[0])  # of one row
+        first, *rest = self._stack()
+        tokens, wanted = (label, queries, others), 3 if rest else 1
+        # The shape, not len, which would write one number of rows into an exported graph.
+        grid = queries.x.shape[0], others.x.shape[0]
+        alone = (label.x[:, None], queries.x[:, None], others.x[None])
+        x = torch.stack([one.expand(*grid, -1) for one in alone], dim=2)
+        scale = queries.q.shape[2] ** -0.5
+        mixed = []
+        for t in range(wanted):
+            scores = [_scores(tokens[t], t, tokens[s], s).expand(*grid, -1) for s in range(3)]
+            share = (torch.stack(scores, dim=3) * scale).softmax(dim=3)  # (Q, K, heads, 3)
+            mixed.append(
+                share[..., 0] @ label.u[0]
+                + share[..., 1] @ queries.u  # (Q, K, heads) @ (Q, heads, width)
+                + (share[..., 2].transpose(0, 1) @ others.u).transpose(0, 1)
+            )
+        x = x[:, :, :wanted] + torch.stack(mixed, dim=2) + first.attn.proj.bias
+        x = x + first.mlp(first.norm2(x))
+        x = x.flatten(0, 1)  # (Q K, 3, width), or the label token alone
+        for block in rest[:-1]:
+            x = block(x)
+        read = rest[-1].label(x) if rest else x[:, 0]
+        logits: Tensor = self.head(self.norm(read))
+        return logits.reshape(*grid, -1)
+
+    def grid(self, queries: Tensor, others: Tensor | Tokens, rows: int = ROWS) -> Tensor:
+        """Raw logits ``(Q, K, outputs)`` of every query ``(Q, F)`` with every other ``(K, F)``.
+
+        Args:
+            queries: ``(Q, F)``.
+            others: ``(K, F)``, or their `tokens`, made once for many calls.
+            rows: pairs held at once, from 1; they change memory and, by rounding alone, the numbers.
+
+        Raises:
+            WrongUse: for fewer than 1 pair at once.
+
+        >>> network = Relation(features=8, width=12, blocks=2, heads=2)
+        >>> tuple(network.grid(torch.zeros(5, 8), torch.ones(3, 8)).shape)
+        (5, 3, 1)
+        """
+        if rows < 1:
+            raise WrongUse(f"Relation.grid(rows={rows}): give the number of pairs held at once, from 1")
+        known = others if isinstance(others, Tokens) else self.tokens(others)
+        across = max(1, min(len(known.x), rows))
+        down = max(1, rows // across)
+        logits = queries.new_empty(len(queries), len(known.x), self.head.out_features)
+        for i in range(0, len(queries), down):
+            some = self.tokens(queries[i : i + down])
+            for j in range(0, len(known.x), across):
+                part = Tokens(*(tensor[j : j + across] for tensor in known))
+                logits[i : i + down, j : j + across] = self.between(some, part)
+        return logits
+
+    def _first(self, x: Tensor) -> Tokens:
+        block = self._stack()[0]
+        attention = block.attn
+        rows, width = x.shape
+        each = width // attention.heads
+        q, k, v = attention.qkv(block.norm1(x)).reshape(rows, 3, attention.heads, each).unbind(dim=1)
+        out = attention.proj.weight.reshape(width, attention.heads, each).permute(1, 2, 0)  # (heads, each, width)
+        u = (v.transpose(0, 1) @ out).transpose(0, 1)  # (N, heads, width)
+        return Tokens(x, q, k, u)
+
+    def _stack(self) -> list[_Block]:
+        return [block for block in self.blocks if isinstance(block, _Block)]
+
+
+class Tokens(NamedTuple):
+    """Projected inputs, and what the first block makes of each alone.
+
+    Attributes:
+        x: ``(N, width)``.
+        q: queries ``(N, heads, width / heads)``.
+        k: keys, likewise.
+        u: values behind the output layer, ``(N, heads, width)``: their sum over heads is what attention adds.
+    """
+
+    x: Tensor
+    q: Tensor
+    k: Tensor
+    u: Tensor
+
+
+def _scores(reading: Tokens, t: int, read: Tokens, s: int) -> Tensor:
+    """Products of the queries of token ``t`` with the keys of token ``s``, to be broadcast to ``(Q, K, heads)``.
+
+    Token 0 is the label, 1 the query of the grid, 2 the other.
+    """
+    if {s, t} == {1, 2}:  # the only ones that both inputs enter
+        met = reading.q.transpose(0, 1) @ read.k.permute(1, 2, 0)  # (heads, N_t, N_s)
+        return met.permute(1, 2, 0) if t == 1 else met.permute(2, 1, 0)
+    alone = (reading.q * read.k).sum(dim=2)  # (1 or N, heads)
+    return alone[None] if 2 in (s, t) else alone[:, None]
+
 
 class _Block(nn.Module):
     def __init__(self, width: int, heads: int, hidden: int) -> None:
@@ -78,6 +186,12 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attn(self.norm1(x))
         changed: Tensor = x + self.mlp(self.norm2(x))
+        return changed
+
+    def label(self, x: Tensor) -> Tensor:
+        """The label token ``(B, width)`` after the block; the others are read and not made anew."""
+        token = x[:, 0] + self.attn.label(self.norm1(x))
+        changed: Tensor = token + self.mlp(self.norm2(token))
         return changed
 
 
@@ -93,6 +207,16 @@ class _Attention(nn.Module):
         q, k, v = self.qkv(x).reshape(rows, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         mixed = scaled_dot_product_attention(q, k, v)  # (B, heads, tokens, width / heads)
         out: Tensor = self.proj(mixed.transpose(1, 2).reshape(rows, tokens, width))
+        return out
+
+    def label(self, x: Tensor) -> Tensor:
+        """What the label token becomes, ``(B, width)``."""
+        rows, tokens, width = x.shape
+        weight, bias, each = self.qkv.weight, self.qkv.bias, width // self.heads
+        q = linear(x[:, 0], weight[:width], bias[:width]).reshape(rows, self.heads, 1, each)
+        k, v = linear(x, weight[width:], bias[width:]).reshape(rows, tokens, 2, self.heads, each).permute(2, 0, 3, 1, 4)
+        mixed = scaled_dot_product_attention(q, k, v)  # (B, heads, 1, width / heads)
+        out: Tensor = self.proj(mixed.reshape(rows, width))
         return out
 
 
