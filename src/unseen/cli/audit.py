@@ -108,11 +108,20 @@ def audit(
             render(audit_page(found, source, command=typed()), page)
     result = found.to_dict()
     options = {"-e": encoder, "--cache": cache, "--limit": limit, "--seed": seed or None}
+    options |= {
+        "--labels": None if labels == "labels" else labels,
+        "--names": names,
+        "--prompts": prompts,
+        "--text": text,
+    }
+    said = [word for file in negatives or () for word in ("--negatives", file)]
 
     def show() -> None:
         show_audit(result)
         show_page(page)
-        show_next("unseen", "fit", source, "-d", result["recommended"]["expression"], "-o", "guard.unseen", **options)
+        show_next(
+            "unseen", "fit", source, "-d", result["recommended"]["expression"], *said, "-o", "guard.unseen", **options
+        )
 
     finish(json, result, show)
     check_skipped(strict, found.skipped)
