@@ -40,7 +40,7 @@ docs: $(VENV)/.dev ## the documentation, built strictly
 
 bench: $(VENV)/.dev ## speed, one JSON a benchmark; the last needs the images that UNSEEN_TEST_DATA names
 	$(PIP) --no-deps pytorch-ood oodeel==0.4.0
-	for script in metrics detectors knn posthoc texts probe one_pass memory; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in metrics detectors knn posthoc texts probe relation one_pass memory; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 dist: $(VENV)/.dev ## what a release uploads: the sdist and, built from it, the wheel
 	rm -rf dist
