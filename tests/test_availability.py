@@ -120,6 +120,18 @@ def test_an_audit_by_names_holds_the_name_out_too(world, monkeypatch):
     assert any("from no label" in warning for warning in found.warnings)
 
 
+@pytest.mark.parametrize("level", ["none", "names"])
+def test_an_audit_tries_all_that_its_level_allows(world, level):
+    """What it does not allow is listed with the reason, and ends no audit."""
+    found = audit_protocol(support(world), held_out=2, repeats=1, level=level)
+    tried = {row.name for row in found.rows}
+    assert {"knn", "mahalanobis"} <= tried
+    assert ({"mcm", "plp >> energy", "plp >> relative_mahalanobis"} <= tried) == (level == "names")
+    assert ("relative_mahalanobis" in found.not_tried) == (level == "none")
+    named = audit_protocol(support(world), detectors=["knn", "ridge >> energy"], held_out=2, repeats=1, level=level)
+    assert "learns from labels" in named.not_tried["ridge >> energy"]
+
+
 def test_an_audit_without_labels_takes_the_nearest_name_and_says_so(world):
     found = audit_protocol(support(world, labels=False), detectors=["mcm", "knn(k=1)"], repeats=1, level="names")
     assert any("nobody labelled" in warning for warning in found.warnings)
@@ -163,6 +175,8 @@ def test_auto_by_names_chooses_by_an_audit(world):
     assert made.audit.level == "names"
     assert made.classifier.detector.availability in ("none", "names")
     none = unseen.fit(world["known"], "arrays", labels="none", cache=False)
+    assert none.audit is not None
+    assert none.audit.level == "none"
     assert none.classifier.detector.availability == "none"
     assert none.classifier.classes == ()
 

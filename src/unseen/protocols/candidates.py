@@ -175,6 +175,9 @@ def candidates(
             else:  # those of a head that reads the names stand for the labels that it needs
                 tried.append(Candidate(expression, heads[0]))
             continue
+        if refit and part.availability == "labels" and support.labels is None:
+            not_tried[text] = "learns from labels, and none may be learnt from"
+            continue
         needs_head = not brings_head and ("logits" in reads or "linear_head" in part.traits)
         if "logits" in reads and "features" not in there and not given:
             why = "no head can be refitted for a held-out class" if refit else "no head can make them"
